@@ -1,0 +1,43 @@
+/**
+ * The one error catalogue. Every refusal and failure that can reach a client, a partner or an operator has a code here,
+ * with its HTTP status, its FHIR IssueType (https://hl7.org/fhir/R4/valueset-issue-type.html) and a text that is safe to
+ * send: texts never hold identifiers, values or anything else that came with a request.
+ */
+export const catalogue = {
+  // Requests
+  'structure-invalid': { status: 400, issue: 'structure', text: 'The content is not a well-formed FHIR resource.' },
+  'request-invalid': { status: 400, issue: 'invalid', text: 'The request is not valid.' },
+  'search-invalid': { status: 400, issue: 'invalid', text: 'A search parameter has a value or modifier that is not valid.' },
+  'search-unsupported': { status: 400, issue: 'not-supported', text: 'A search parameter is not supported.' },
+  'criteria-required': { status: 412, issue: 'required', text: 'A conditional interaction needs at least one known search criterion with a value.' },
+  'login-required': { status: 401, issue: 'login', text: 'Sign in or send an access token.' },
+  'token-invalid': { status: 401, issue: 'login', text: 'The access token is unknown, expired or revoked.' },
+  'certificate-required': { status: 401, issue: 'login', text: 'A client certificate that this server issued is required.' },
+  'forbidden': { status: 403, issue: 'forbidden', text: 'This access is not permitted.' },
+  'not-found': { status: 404, issue: 'not-found', text: 'No such resource.' },
+  'interaction-unsupported': { status: 405, issue: 'not-supported', text: 'This interaction is not offered for this type.' },
+  'not-acceptable': { status: 406, issue: 'not-supported', text: 'The requested format is not offered; use application/fhir+json.' },
+  'version-conflict': { status: 409, issue: 'conflict', text: 'The resource changed while it was being written; try again.' },
+  'deleted': { status: 410, issue: 'deleted', text: 'The resource was deleted.' },
+  'version-stale': { status: 412, issue: 'conflict', text: 'If-Match names a version that is no longer current.' },
+  'multiple-matches': { status: 412, issue: 'multiple-matches', text: 'The criteria match more than one resource.' },
+  'too-large': { status: 413, issue: 'too-long', text: 'The content is larger than this server accepts.' },
+  'too-costly': { status: 413, issue: 'too-costly', text: 'The request would cost more than this server allows; narrow it.' },
+  'media-type-unsupported': { status: 415, issue: 'not-supported', text: 'The content type is not supported; use application/fhir+json.' },
+  'required-missing': { status: 422, issue: 'required', text: 'A required element is missing.' },
+  'code-invalid': { status: 422, issue: 'code-invalid', text: 'A code is not in the required value set.' },
+  'business-rule': { status: 422, issue: 'business-rule', text: 'The content breaks a rule of this server.' },
+  'throttled': { status: 429, issue: 'throttled', text: 'Too many requests; wait and try again.' },
+  // The server's own state
+  'internal': { status: 500, issue: 'exception', text: 'Something went wrong here. The request id leads support to the cause.' },
+  'unavailable': { status: 503, issue: 'transient', text: 'The server cannot take this request now; try again.' },
+  'audit-unavailable': { status: 503, issue: 'transient', text: 'The audit trail cannot be written, so nothing can be disclosed; try again.' },
+  'outcome-unknown': { status: 503, issue: 'incomplete', text: 'The write may have happened, but its audit entry is not yet durable; read before repeating it.' },
+  'integrity-failure': { status: 500, issue: 'security', text: 'Stored data failed its integrity check and was not released.' },
+  // Start-up and operation; shown to operators on the command line
+  'key-missing': { status: 500, issue: 'security', text: 'The master key is missing, though data sealed with it exists. Restore the keys directory from its backup.' },
+  'key-wrong': { status: 500, issue: 'security', text: 'The master key does not open the data keys. Restore the keys directory that belongs to this data.' },
+  'config-invalid': { status: 500, issue: 'invalid', text: 'The configuration is not valid.' },
+} as const satisfies Record<string, { status: number; issue: string; text: string }>;
+
+export type ErrorCode = keyof typeof catalogue;

@@ -1,0 +1,128 @@
+import type { ClientSession } from 'mongoose';
+import type { Criterion, SortKey } from '../search/criteria.ts';
+
+/** Any FHIR resource, as JSON. */
+export interface ResourceJson {
+  readonly resourceType: string;
+  readonly id?: string;
+  readonly [element: string]: unknown;
+}
+
+/** One stored version, opened and verified. */
+export interface StoredVersion {
+  readonly type: string;
+  readonly id: string;
+  readonly versionId: number;
+  readonly lastUpdated: Date;
+  readonly deleted: boolean;
+  /** Hybrid logical clock of the recording: the order of all writes. */
+  readonly order: bigint;
+  /** The JSON as it is sent, meta included; empty if deleted. */
+  readonly bytes: Buffer;
+  /** The same, parsed on first use; never change what it returns. Throws on a deletion. */
+  resource(): ResourceJson;
+  /** Logical ids of the patients in whose compartment this version is. */
+  patients(): readonly string[];
+}
+
+/** What is about to be written; handed to the audit before it is sealed into the document. */
+export interface VersionFacts {
+  readonly type: string;
+  readonly id: string;
+  readonly versionId: number;
+  readonly at: Date;
+  readonly deleted: boolean;
+  /** SHA-256 (hex) over tenant, type, id, version, time, deletion and the JSON bytes. */
+  readonly hash: string;
+  readonly patients: readonly string[];
+  readonly interaction: 'create' | 'update' | 'delete';
+}
+
+/** A sealed audit entry with its preallocated id: `id` (16 bytes) is also the first 16 bytes of `sealed`. */
+export interface SealedAuditEntry {
+  readonly id: Buffer;
+  readonly sealed: Buffer;
+}
+
+/** Makes the audit entry of one write. Called again when a retry changes version or time. */
+export type AuditOfWrite = (facts: VersionFacts) => SealedAuditEntry;
+
+/** A resource made ready outside any transaction: JSON, search tokens, columns. */
+export interface PreparedWrite {
+  readonly type: string;
+  readonly id: string;
+}
+
+export interface WriteResult {
+  readonly version: StoredVersion;
+  /** True if the id did not exist (or was deleted) before. */
+  readonly created: boolean;
+  /** The entry that now must become durable in the audit store. */
+  readonly audit: SealedAuditEntry;
+}
+
+export interface SearchRequest {
+  readonly types: readonly string[];
+  /** What is asked and what is permitted, combined. */
+  readonly where: Criterion;
+  readonly sort: readonly SortKey[];
+  readonly count: number;
+  /** `accurate` may throw `too-costly`; `default` may leave the total out. */
+  readonly total: 'none' | 'estimate' | 'accurate' | 'default';
+  /** Position of the last match of the page before, as this store gave it. */
+  readonly after?: string;
+}
+
+export interface SearchPage {
+  readonly matches: readonly StoredVersion[];
+  readonly total?: number;
+  /** Present if there are more matches: goes into the next request's `after` (sealed by the caller). */
+  readonly next?: string;
+}
+
+export interface HistoryRequest {
+  readonly type?: string;
+  readonly id?: string;
+  readonly count: number;
+  readonly since?: Date;
+  readonly after?: string;
+}
+
+/** Reads, all under one snapshot if called on a {@link StoreTransaction}. */
+export interface StoreReads {
+  /** Current version, deletions included; undefined if the id never existed. */
+  read(type: string, id: string): Promise<StoredVersion | undefined>;
+  /** Current versions of many, in one round trip; missing ones are left out. */
+  readMany(refs: readonly { readonly type: string; readonly id: string }[]): Promise<StoredVersion[]>;
+  vread(type: string, id: string, versionId: number): Promise<StoredVersion | undefined>;
+  search(request: SearchRequest): Promise<SearchPage>;
+}
+
+/** Writes. Nothing is checked here but the version: deciding is the guarded repository's work. */
+export interface StoreWrites {
+  /**
+   * Creates or updates.
+   * @param ifMatch version that must be current: `version-stale` otherwise; 0 means "must not exist"
+   */
+  write(prepared: PreparedWrite, audit: AuditOfWrite, options?: { readonly ifMatch?: number }): Promise<WriteResult>;
+  /** Deletes; undefined if there was nothing (or a deletion already). */
+  remove(type: string, id: string, audit: AuditOfWrite, options?: { readonly ifMatch?: number }): Promise<WriteResult | undefined>;
+}
+
+export interface StoreTransaction extends StoreReads, StoreWrites {
+  readonly session: ClientSession;
+  /**
+   * Takes the claims of these keys, so that of two transactions that claim the same key one waits for, or aborts
+   * after, the other. Must come before any search whose result decides about a write.
+   */
+  claim(keys: readonly string[]): Promise<void>;
+}
+
+/** The sealed, versioned store of one installation. */
+export interface Store extends StoreReads, StoreWrites {
+  /** Makes a resource ready to be written under `id`: pure work, done before a transaction. */
+  prepare(resource: ResourceJson, id: string): PreparedWrite;
+  history(request: HistoryRequest): Promise<{ readonly versions: readonly StoredVersion[]; readonly next?: string }>;
+  /** Runs `work` in a transaction (snapshot, majority, journaled); repeats it, jittered and bounded, on transient conflicts, then `unavailable`. */
+  transaction<T>(work: (tx: StoreTransaction) => Promise<T>): Promise<T>;
+}
