@@ -37,6 +37,16 @@ export const catalogue = {
   // Start-up and operation; shown to operators on the command line
   'key-missing': { status: 500, issue: 'security', text: 'The master key is missing, though data sealed with it exists. Restore the keys directory from its backup.' },
   'key-wrong': { status: 500, issue: 'security', text: 'The master key does not open the data keys. Restore the keys directory that belongs to this data.' },
+  'keys-inside-data': { status: 500, issue: 'security', text: 'The keys directory must lie outside the data directory, so that a copy of the data never carries its keys. Set INTERLOCK_KEYS_DIR to another place.' },
+  'data-locked': { status: 500, issue: 'lock-error', text: 'Another process uses this data directory. Stop it, or set INTERLOCK_DATA_DIR to another directory.' },
+  'data-damaged': { status: 500, issue: 'exception', text: 'The data directory is incomplete. Restore it from its backup, or set INTERLOCK_DATA_DIR to an empty directory.' },
+  'disk-full': { status: 500, issue: 'no-store', text: 'The disk is full. Free some space, or move the data directory to a larger disk, and start again.' },
+  'mongod-missing': { status: 500, issue: 'not-found', text: 'No mongod was found and none could be fetched. Install MongoDB, name its program in INTERLOCK_MONGOD, or set MONGODB_URI and AUDIT_MONGODB_URI.' },
+  'mongod-version': { status: 500, issue: 'not-supported', text: 'This version of MongoDB cannot be used. Install MongoDB 7 or 8 (6.0.27 at least) and name its program in INTERLOCK_MONGOD.' },
+  'mongod-port-taken': { status: 500, issue: 'conflict', text: 'The port configured for the embedded MongoDB is taken. Stop what listens there, or leave the port out and one is chosen.' },
+  'mongod-failed': { status: 500, issue: 'exception', text: 'The embedded MongoDB did not start. Its log is mongo/mongod.log in the data directory.' },
+  'mongo-unreachable': { status: 500, issue: 'transient', text: 'MongoDB does not answer. Check that it runs and that MONGODB_URI and AUDIT_MONGODB_URI name it with the right user, password and certificates.' },
+  'mongo-unsafe': { status: 500, issue: 'security', text: 'MongoDB is not set up safely for this server; docs/operating/mongodb.md says how.' },
   'config-invalid': { status: 500, issue: 'invalid', text: 'The configuration is not valid.' },
 } as const satisfies Record<string, { status: number; issue: string; text: string }>;
 
