@@ -54,6 +54,11 @@ interface Concept {
 }
 
 const typeBase = 'http://hl7.org/fhir/StructureDefinition/';
+/** Errata: component expressions that R4 publishes in the wrong order for the parameters they are of. */
+const componentErrata: Readonly<Record<string, string>> = {
+  'http://hl7.org/fhir/SearchParameter/DocumentReference-relatesto': 'target',
+  'http://hl7.org/fhir/SearchParameter/DocumentReference-relation': 'code',
+};
 /** In the package, but of a later release than R4 4.0.1. */
 const laterTypes: ReadonlySet<string> = new Set(['SubscriptionStatus']);
 
@@ -162,7 +167,7 @@ export function compactSearchParams(definitions: readonly Definition[], types: r
       .flatMap((it): SearchParam[] => {
         const base = [type, 'DomainResource', 'Resource'].find((name) => it.base?.includes(name));
         if (base === undefined || it.expression === undefined) return [];
-        const components = it.component?.map((part) => ({ code: codeByUrl.get(part.definition)!, expression: part.expression }));
+        const components = it.component?.map((part) => ({ code: codeByUrl.get(part.definition)!, expression: componentErrata[part.definition] ?? part.expression }));
         return [{
           code: it.code!,
           type: it.type as SearchParamType,
