@@ -5,5 +5,7 @@ export default {
   testMatch: ['<rootDir>/test/**/*.test.ts'],
   testTimeout: 60_000,
   maxWorkers: 2,
+  globalSetup: '<rootDir>/test/support/mongod-setup.ts',
+  globalTeardown: '<rootDir>/test/support/mongod-teardown.ts',
   reporters: ['default', '<rootDir>/test/support/closing-line.mjs'],
 };

@@ -1,0 +1,37 @@
+import { existsSync, readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { InterlockError } from '../../resources/outcome/error.ts';
+import { ensurePrivateDir, writeFileAtomic } from '../pki/files.ts';
+
+/** A data directory that this process alone uses. */
+export interface DataLock {
+  release(): void;
+}
+
+/**
+ * Takes the data directory for this process. The lock is the kernel's (taken by SQLite, since Node has no call of its
+ * own for it), so it ends with the process, however that ends: there are no stale locks to clear.
+ *
+ * @throws InterlockError `data-locked` if another process holds it
+ */
+export function lockDataDir(dataDir: string): DataLock {
+  ensurePrivateDir(dataDir);
+  const pidFile = join(dataDir, 'interlock.pid');
+  const database = new DatabaseSync(join(dataDir, 'interlock.lock'), { timeout: 0 });
+  try {
+    database.exec('BEGIN EXCLUSIVE');
+  } catch (cause) {
+    database.close();
+    const holder = existsSync(pidFile) ? readFileSync(pidFile, 'utf8').trim() : '';
+    throw new InterlockError('data-locked', { ...(/^\d+$/.test(holder) ? { detail: `It is process ${holder}.` } : {}), cause });
+  }
+  writeFileAtomic(pidFile, `${process.pid}\n`);
+  return {
+    release() {
+      if (!database.isOpen) return;
+      rmSync(pidFile, { force: true });
+      database.close();
+    },
+  };
+}

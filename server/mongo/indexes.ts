@@ -1,0 +1,50 @@
+import type { Connection, mongo } from 'mongoose';
+
+/** One index, or, without keys, a collection that must exist before transactions use it. */
+export interface IndexRow {
+  readonly database: 'app' | 'audit';
+  readonly collection: string;
+  readonly keys?: Readonly<Record<string, 1 | -1 | 'hashed'>>;
+  readonly options?: Omit<mongo.IndexDescription, 'key'>;
+  /** Which question it answers, or which rule it enforces. */
+  readonly why: string;
+}
+
+/** Every collection and index of both databases. */
+export const indexes: readonly IndexRow[] = [
+  { database: 'app', collection: 'keys', why: 'Wrapped data keys, read by id and listed at start.' },
+  { database: 'audit', collection: 'audit', why: 'Sealed blocks of the audit trail, insert-only; the writer may use no collection but this.' },
+  { database: 'audit', collection: 'audit', keys: { 'e.x': 1, to: 1 }, why: 'Entries by blind token (patient, person, resource, request, outcome of a day), in the order of time.' },
+  { database: 'audit', collection: 'audit', keys: { 'e.i': 1 }, why: 'One entry by its id: AuditEvent read, and which entries a crashed process left out.' },
+  { database: 'audit', collection: 'audit', keys: { to: 1 }, why: 'Everything that happened in a time range.' },
+  { database: 'audit', collection: 'audit', keys: { n: 1 }, options: { partialFilterExpression: { n: 0 } }, why: 'The first block of every stream.' },
+];
+
+/**
+ * Makes the collections and indexes of one database, as far as they are missing.
+ *
+ * @param connection a connection that may create them: for `audit` not the writer's own
+ */
+export async function applyIndexes(connection: Connection, database: IndexRow['database'], rows: readonly IndexRow[] = indexes): Promise<void> {
+  const db = connection.db!;
+  const existing = new Set((await db.listCollections({}, { nameOnly: true }).toArray()).map(({ name }) => name));
+  for (const [collection, own] of collectionsOf(database, rows)) {
+    if (!existing.has(collection)) {
+      await db.createCollection(collection).catch((cause: unknown) => {
+        // Another process was first.
+        if (!(cause instanceof Error && 'code' in cause && cause.code === 48)) throw cause;
+      });
+    }
+    const wanted = own.flatMap(({ keys, options }) => (keys === undefined ? [] : [{ ...options, key: keys }]));
+    if (wanted.length > 0) await db.collection(collection).createIndexes(wanted);
+  }
+}
+
+/** The names of the collections declared for a database. */
+export function collectionNames(database: IndexRow['database'], rows: readonly IndexRow[] = indexes): string[] {
+  return [...collectionsOf(database, rows).keys()];
+}
+
+function collectionsOf(database: IndexRow['database'], rows: readonly IndexRow[]): Map<string, IndexRow[]> {
+  return Map.groupBy(rows.filter((row) => row.database === database), (row) => row.collection);
+}
