@@ -116,12 +116,23 @@ export interface StoreTransaction extends StoreReads, StoreWrites {
    * after, the other. Must come before any search whose result decides about a write.
    */
   claim(keys: readonly string[]): Promise<void>;
+  /**
+   * Creates many at once, in few round trips; none of the ids may exist.
+   * @throws InterlockError `version-stale` if one does
+   */
+  createMany(prepared: readonly PreparedWrite[], audit: AuditOfWrite): Promise<WriteResult[]>;
 }
 
 /** The sealed, versioned store of one installation. */
 export interface Store extends StoreReads, StoreWrites {
-  /** Makes a resource ready to be written under `id`: pure work, done before a transaction. */
-  prepare(resource: ResourceJson, id: string): PreparedWrite;
+  /**
+   * Makes a resource ready to be written under `id`: pure work, done before a transaction.
+   * @param bytes the JSON that `resource` was parsed from: stored as it is but for id and meta, so that decimals keep their precision
+   * @throws InterlockError `too-large`
+   */
+  prepare(resource: ResourceJson, id: string, bytes?: Buffer): PreparedWrite;
+  /** Tells that the audit entries of these writes are durable, so that no sweep needs to look for them. */
+  audited(results: readonly WriteResult[]): void;
   history(request: HistoryRequest): Promise<{ readonly versions: readonly StoredVersion[]; readonly next?: string }>;
   /** Runs `work` in a transaction (snapshot, majority, journaled); repeats it, jittered and bounded, on transient conflicts, then `unavailable`. */
   transaction<T>(work: (tx: StoreTransaction) => Promise<T>): Promise<T>;
