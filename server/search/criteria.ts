@@ -5,18 +5,32 @@ export type SearchPrefix = 'eq' | 'ne' | 'gt' | 'lt' | 'ge' | 'le' | 'sa' | 'eb'
 
 /** One comma-separated value of a search parameter, parsed by its parameter's type. */
 export type CriterionValue =
-  /** `system` absent: any system; empty: explicitly none. `code` absent: any code of the system. */
+  /** `system` absent: any system; empty: explicitly none. `code` absent: any code of the system. Codes compare without case. */
   | { readonly kind: 'token'; readonly system?: string; readonly code?: string }
+  /** As written; how it compares is the modifier's matter. Never empty once normalised. */
   | { readonly kind: 'string'; readonly value: string }
+  /** Either `id` (with or without `type`) or `url`. */
   | { readonly kind: 'reference'; readonly type?: string; readonly id?: string; readonly url?: string }
-  | { readonly kind: 'date'; readonly prefix: SearchPrefix; readonly lo: number; readonly hi: number };
+  /** Milliseconds since 1970, [lo, hi), at the precision written; for `ap` already widened by a tenth of the distance to now. */
+  | { readonly kind: 'date'; readonly prefix: SearchPrefix; readonly lo: number; readonly hi: number }
+  | { readonly kind: 'uri'; readonly value: string };
+
+/**
+ * How the values of a `param` criterion compare, where not by the default of their type
+ * (https://hl7.org/fhir/R4/search.html#modifiers). `exact` and `contains`: string values on a string parameter; `text`:
+ * string values that start a token's text; `identifier`: token values on a Reference's identifier. The others never reach
+ * a criterion: `:not` and `:missing` become tree nodes, `:[Type]` part of the reference value.
+ */
+export type SearchModifier = 'exact' | 'contains' | 'text' | 'identifier';
 
 /**
  * What a search asks of a resource, as a boolean tree. The access rules are the same kind of tree, so that what a caller
  * may see and what a caller asks for become one filter.
  */
 export type Criterion =
+  /** AND; of nothing: true. */
   | { readonly op: 'all'; readonly of: readonly Criterion[] }
+  /** OR; of nothing: false. */
   | { readonly op: 'any'; readonly of: readonly Criterion[] }
   | { readonly op: 'not'; readonly of: Criterion }
   /** Resource type is one of these. */
@@ -25,10 +39,12 @@ export type Criterion =
   | { readonly op: 'compartment'; readonly type: 'Patient'; readonly ids: readonly string[] }
   /** Logical id is one of these. */
   | { readonly op: 'id'; readonly ids: readonly string[] }
-  /** Time of recording within [lo, hi), milliseconds. */
+  /** Time of recording, compared like a date value with [lo, hi), milliseconds. */
   | { readonly op: 'lastUpdated'; readonly prefix: SearchPrefix; readonly lo: number; readonly hi: number }
-  /** The parameter has any (`of` is OR) of these values. */
-  | { readonly op: 'param'; readonly param: SearchParam; readonly modifier?: string; readonly of: readonly CriterionValue[] };
+  /** The resource has some value for the parameter: `:missing=false`; its negation is `:missing=true`. */
+  | { readonly op: 'present'; readonly param: SearchParam }
+  /** The parameter has any (`of` is OR) of these values, which are all of one kind. `:not` is its negation. */
+  | { readonly op: 'param'; readonly param: SearchParam; readonly modifier?: SearchModifier; readonly of: readonly CriterionValue[] };
 
 export interface SortKey {
   readonly param: SearchParam | '_lastUpdated' | '_id';
