@@ -8,7 +8,7 @@ export const sealPurposes = ['resource', 'columns', 'audit', 'inbox', 'file', 'p
 export type SealPurpose = (typeof sealPurposes)[number];
 
 /** What a keyed hash is for: logical ids, search tokens, claims, whole-document MACs, and the same for other stores. */
-export const macPurposes = ['id', 'token', 'claim', 'document', 'audit-token', 'inbox-token', 'people-token', 'oauth-token', 'partner-token'] as const;
+export const macPurposes = ['id', 'token', 'claim', 'document', 'audit-token', 'audit-block', 'inbox-token', 'people-token', 'oauth-token', 'partner-token'] as const;
 export type MacPurpose = (typeof macPurposes)[number];
 
 /** The tenant of an installation that has only one. */

@@ -1,0 +1,86 @@
+import type { mongo } from 'mongoose';
+import type { Block } from './block.ts';
+
+/** `foreign`: another block stands under one of these ids. `given-up`: the caller said so; whether it was written is not known. */
+export type InsertOutcome = 'durable' | 'foreign' | 'given-up';
+
+export interface InsertRequest {
+  readonly collection: mongo.Collection<Block>;
+  /** Consecutive blocks of one stream. */
+  readonly blocks: readonly Block[];
+  readonly attemptTimeoutMs: number;
+  readonly maxRetryDelayMs: number;
+  /** Asked before each further attempt. */
+  readonly goOn: () => boolean;
+  readonly onFailure: (attempt: number, errorName: string) => void;
+}
+
+const duplicateKey = 11000;
+const firstRetryDelayMs = 50;
+// Attempts that hang hold a connection each until its socket times out.
+const maxHanging = 4;
+
+/**
+ * Inserts blocks until they are durable (majority, journaled). After a failure nobody knows whether they arrived, so the
+ * same blocks are sent again: a block that is there already, with the same hash, has arrived.
+ */
+export async function insertBlocks(request: InsertRequest): Promise<InsertOutcome> {
+  const hanging = new Set<Promise<InsertOutcome>>();
+  for (let attempt = 1; ; attempt += 1) {
+    if (hanging.size < maxHanging) {
+      const started = insertOnce(request.collection, request.blocks).finally(() => hanging.delete(started));
+      hanging.add(started);
+    }
+    try {
+      const outcome = await within(request.attemptTimeoutMs, Promise.race(hanging));
+      if (outcome !== undefined) return outcome;
+      request.onFailure(attempt, 'timeout');
+    } catch (error) {
+      request.onFailure(attempt, error instanceof Error ? error.name : 'unknown');
+    }
+    if (!request.goOn()) return 'given-up';
+    const delayMs = Math.min(firstRetryDelayMs * 2 ** Math.min(attempt, 10), request.maxRetryDelayMs) * (0.5 + Math.random() / 2);
+    await new Promise((resolve) => setTimeout(resolve, delayMs));
+    if (!request.goOn()) return 'given-up';
+  }
+}
+
+async function insertOnce(collection: mongo.Collection<Block>, blocks: readonly Block[]): Promise<InsertOutcome> {
+  const writeConcern = { w: 'majority', j: true } as const;
+  try {
+    if (blocks.length === 1) await collection.insertOne(blocks[0]!, { writeConcern });
+    else await collection.insertMany([...blocks], { ordered: true, writeConcern });
+    return 'durable';
+  } catch (error) {
+    if (!isDuplicateKey(error)) throw error;
+  }
+  // Some are there: perhaps from an attempt whose answer was lost.
+  for (const block of blocks) {
+    try {
+      await collection.insertOne(block, { writeConcern });
+    } catch (error) {
+      if (!isDuplicateKey(error)) throw error;
+      const stored = await collection.findOne({ _id: block._id }, { promoteBuffers: true, projection: { hash: 1 }, readConcern: 'majority' });
+      if (stored === null) throw error;
+      if (!block.hash.equals(stored.hash)) return 'foreign';
+    }
+  }
+  return 'durable';
+}
+
+function isDuplicateKey(error: unknown): boolean {
+  return typeof error === 'object' && error !== null && 'code' in error && error.code === duplicateKey;
+}
+
+/** @returns undefined if it takes longer */
+async function within<T>(timeoutMs: number, work: Promise<T>): Promise<T | undefined> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<undefined>((resolve) => {
+    timer = setTimeout(() => resolve(undefined), timeoutMs);
+  });
+  try {
+    return await Promise.race([work, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
