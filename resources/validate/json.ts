@@ -8,7 +8,8 @@ export interface FhirJson {
 }
 
 export interface JsonLimits {
-  readonly maxBytes: number;
+  /** Default 50 MB. */
+  readonly maxBytes?: number;
   /** Levels of objects and arrays. Default {@link defaultMaxDepth}. */
   readonly maxDepth?: number;
 }
@@ -19,15 +20,17 @@ export const defaultMaxDepth = 64;
 /** Most properties of one object. No FHIR type has as many elements; bounds the search for duplicates. */
 const maxNames = 256;
 
+const defaultMaxBytes = 50_000_000;
+
 /**
  * Parses the JSON of one resource (https://hl7.org/fhir/R4/json.html), refusing what JSON.parse would quietly accept: property
- * names given twice, which two readers may understand differently (RFC 8259, section 4), bytes that are not UTF-8, control
- * characters in strings, and nesting without end. Checked before anything is built in memory.
+ * names given twice, which two readers may understand differently (RFC 8259, section 4), bytes that are not UTF-8, and nesting
+ * without end. Checked before anything is built in memory.
  *
  * @throws InterlockError `too-large` or `structure-invalid`; neither repeats any of the content
  */
-export function parseResource(bytes: Uint8Array, limits: JsonLimits): FhirJson {
-  if (bytes.length > limits.maxBytes) throw new InterlockError('too-large');
+export function parseResource(bytes: Uint8Array, limits: JsonLimits = {}): FhirJson {
+  if (bytes.length > (limits.maxBytes ?? defaultMaxBytes)) throw new InterlockError('too-large');
   if (!isUtf8(bytes)) throw new InterlockError('structure-invalid', { detail: 'It is not UTF-8.' });
   const fault = findJsonFault(bytes, limits.maxDepth ?? defaultMaxDepth);
   if (fault !== undefined) throw new InterlockError('structure-invalid', { detail: fault });
@@ -87,7 +90,6 @@ function findJsonFault(bytes: Uint8Array, maxDepth: number): string | undefined 
           if (bytes[at] === 0x5c) {
             // No name of FHIR needs an escape; without them, names are equal exactly when their bytes are.
             if (nameExpected) return 'A property name has an escape sequence.';
-            if (isControlEscape(bytes, at)) return 'A string has a control character.';
             at += 1;
           } else if (nameExpected) hash = (Math.imul(hash, 31) + bytes[at]!) | 0;
         }
@@ -107,15 +109,6 @@ function findJsonFault(bytes: Uint8Array, maxDepth: number): string | undefined 
     }
   }
   return undefined;
-}
-
-/** FHIR strings hold no characters below U+0020 but tab, line feed and carriage return (https://hl7.org/fhir/R4/datatypes.html#string). */
-function isControlEscape(bytes: Uint8Array, at: number): boolean {
-  const kind = bytes[at + 1];
-  if (kind === 0x62 || kind === 0x66) return true; // \b \f
-  if (kind !== 0x75 || bytes[at + 2] !== 0x30 || bytes[at + 3] !== 0x30) return false; // \u00..
-  const code = Number.parseInt(String.fromCharCode(bytes[at + 4] ?? 0, bytes[at + 5] ?? 0), 16);
-  return code < 0x20 && code !== 0x09 && code !== 0x0a && code !== 0x0d;
 }
 
 function sameBytes(bytes: Uint8Array, start: number, end: number, otherStart: number, otherEnd: number): boolean {

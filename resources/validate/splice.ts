@@ -65,7 +65,7 @@ function metaEdits(bytes: Buffer, meta: Member, version: string, updated: string
 /**
  * The bytes of each entry's resource in a Bundle, in order; `undefined` for an entry without one. Views of `bundle`, not copies.
  */
-export function entryResources(bundle: Buffer): (Buffer | undefined)[] {
+export function entryResourceBytes(bundle: Buffer): (Buffer | undefined)[] {
   const entries = membersOf(bundle, skipSpace(bundle, 0)).find((member) => member.name === 'entry');
   if (entries === undefined) return [];
   return itemsOf(bundle, entries.valueStart).map((start) => {

@@ -1,0 +1,184 @@
+import { Ajv, type AnySchemaObject, type ErrorObject, type ValidateFunction } from 'ajv';
+import { isResourceType, requiredCodes } from '../definitions/index.ts';
+import { isFhirJson } from './json.ts';
+import { nodeOf, type Node, type Property } from './nodes.ts';
+import { primitiveFormats, primitiveSchema } from './primitives.ts';
+import { Report } from './report.ts';
+import { checkConceptBinding, checkContained, checkReference, isObject, rulesByNode, type JsonObject } from './rules.ts';
+
+/*
+ * One small JSON Schema per node (resource, data type or element with children), compiled when data first needs it: HL7's whole
+ * schema takes seconds. Within a schema, the keyword `fhir` leads to the next node, so that schemas never include each other.
+ * The Report travels as ajv's context (`this`); all errors end up there, bounded, instead of in ajv's unbounded list.
+ */
+const ajv = new Ajv({ allErrors: true, passContext: true, strict: true, meta: false, validateSchema: false, logger: false, messages: false });
+for (const [name, check] of primitiveFormats) ajv.addFormat(name, check);
+ajv.addKeyword({
+  keyword: 'fhir',
+  errors: false,
+  compile(property: Property) {
+    const check = checkOf(property);
+    return function (this: unknown, data: unknown, at?: DataValidationCxt) {
+      if (this instanceof Report && at !== undefined) check(this, data, at);
+      return true;
+    };
+  },
+});
+
+/** Where ajv is: what it hands to a keyword, and takes to start further down. */
+type DataValidationCxt = NonNullable<Parameters<ValidateFunction>[1]>;
+
+type Check = (report: Report, data: unknown, at: DataValidationCxt) => void;
+
+const compiled = new Map<string, ValidateFunction>();
+
+/** Compiles what a node needs itself; nodes below it follow on first use. */
+export function compileNode(name: string): ValidateFunction {
+  let validate = compiled.get(name);
+  if (validate === undefined) {
+    validate = ajv.compile(schemaOf(nodeOf(name)));
+    compiled.set(name, validate);
+  }
+  return validate;
+}
+
+function schemaOf({ isResource, properties }: Node): AnySchemaObject {
+  const schemas: Record<string, AnySchemaObject> = isResource ? { resourceType: {} } : {};
+  for (const [name, property] of properties) {
+    const primitive = property.repeats ? undefined : primitiveSchema(property.type);
+    schemas[name] = primitive === undefined || needsCheck(property) ? { ...primitive, fhir: property } : primitive;
+  }
+  return { type: 'object', additionalProperties: false, properties: schemas };
+}
+
+/** Checks a resource and all below it. */
+export function checkResource(report: Report, data: unknown, pointer: string): void {
+  const outer = report.localReferences;
+  report.localReferences = [];
+  if (readResource(report, data, { instancePath: pointer, parentData: {}, parentDataProperty: '', rootData: {}, dynamicAnchors: {} })) checkContained(report, data, pointer);
+  report.localReferences = outer;
+}
+
+function readResource(report: Report, data: unknown, at: DataValidationCxt): data is JsonObject {
+  if (!isFhirJson(data) || !isResourceType(data.resourceType)) {
+    report.add(at.instancePath, 'structure-invalid', 'It is not a resource of a type that FHIR R4 has.');
+    return false;
+  }
+  checkNode(report, data.resourceType, data, at);
+  return true;
+}
+
+function checkNode(report: Report, name: string, data: unknown, at: DataValidationCxt): void {
+  if (report.full) return;
+  const pointer = at.instancePath;
+  const validate = compileNode(name);
+  if (!validate.call(report, data, at)) collect(report, validate.errors ?? []);
+  if (!isObject(data)) return;
+  const node = nodeOf(name);
+  if (!node.isResource && !hasContent(data)) report.add(pointer, 'structure-invalid', 'It is an empty object (ele-1).');
+  if (node.groups.length > 0) checkGroups(report, node, data, pointer);
+  rulesByNode.get(name)?.(report, data, pointer);
+}
+
+/** Required elements and choices. A primitive counts as present when only its companion, with an extension, is. */
+function checkGroups(report: Report, { groups, groupOf }: Node, data: JsonObject, pointer: string): void {
+  const present: (string | undefined)[] = [];
+  for (const property in data) {
+    const name = property.startsWith('_') ? property.slice(1) : property;
+    const index = groupOf.get(name);
+    if (index === undefined) continue;
+    if (present[index] !== undefined && present[index] !== name) report.add(pointer, 'structure-invalid', `It has more than one ${groups[index]!.label}.`);
+    present[index] = name;
+  }
+  for (let index = 0; index < groups.length; index += 1) {
+    if (groups[index]!.required && present[index] === undefined) report.add(pointer, 'required-missing', `It lacks ${groups[index]!.label}.`);
+  }
+}
+
+function hasContent(data: JsonObject): boolean {
+  for (const name in data) if (name !== 'id') return true;
+  return false;
+}
+
+/** What ajv alone cannot see in a property's value. */
+function checkOf(property: Property): Check {
+  if (property.repeats) return arrayCheck(property, itemCheckOf(property));
+  return itemCheckOf(property);
+}
+
+function itemCheckOf(property: Property): Check {
+  const { type, kind, targets, valueSet } = property;
+  if (kind === 'resource') return resourceCheck;
+  if (kind === 'primitive') return primitiveCheck(property);
+  return (report, data, at) => {
+    checkNode(report, type, data, at);
+    if (!isObject(data)) return;
+    if (type === 'Reference') checkReference(report, data, at.instancePath, targets);
+    if (valueSet !== undefined) checkConceptBinding(report, data, at.instancePath, valueSet);
+  };
+}
+
+const resourceCheck: Check = (report, data, at) => {
+  // A contained resource shares the ids of its container; one in an entry or parameter has its own.
+  if (/\/contained\/\d+$/.test(at.instancePath)) readResource(report, data, at);
+  else if (report.entryResources || !/^\/entry\/\d+\/resource$/.test(at.instancePath)) checkResource(report, data, at.instancePath);
+};
+
+const linkTypes = new Set(['canonical', 'uri', 'url']);
+
+function needsCheck({ kind, type, valueSet }: Property): boolean {
+  return kind !== 'primitive' || valueSet !== undefined || linkTypes.has(type);
+}
+
+function primitiveCheck({ type, repeats, valueSet }: Property): Check {
+  const validateItem = repeats ? ajv.compile(primitiveSchema(type)!) : undefined;
+  const codes = valueSet === undefined ? undefined : requiredCodes(valueSet);
+  return (report, data, at) => {
+    if (validateItem?.call(report, data, at) === false) collect(report, validateItem.errors ?? []);
+    if (typeof data !== 'string') return;
+    if (codes?.has(data) === false) report.add(at.instancePath, 'code-invalid', 'The code is not in the required value set.');
+    if (data.startsWith('#') && linkTypes.has(type)) report.localReferences.push({ pointer: at.instancePath, id: data.slice(1), mustResolve: false });
+  };
+}
+
+/** Arrays have items; `null` only fills the place of a primitive, or of its companion, whose partner is there. */
+function arrayCheck({ kind, companion }: Property, check: Check): Check {
+  return (report, data, at) => {
+    if (!Array.isArray(data) || data.length === 0) {
+      report.add(at.instancePath, 'structure-invalid', Array.isArray(data) ? 'It is an empty array.' : 'It must be an array.');
+      return;
+    }
+    const name = String(at.parentDataProperty);
+    const parent = at.parentData as JsonObject;
+    const partners = kind === 'primitive' ? parent[`_${name}`] : companion ? parent[name.slice(1)] : undefined;
+    const item: DataValidationCxt = { ...at, parentData: data };
+    for (let index = 0; index < data.length && !report.full; index += 1) {
+      item.instancePath = `${at.instancePath}/${index}`;
+      item.parentDataProperty = index;
+      const partner: unknown = Array.isArray(partners) ? partners[index] : undefined;
+      if (data[index] === null && partner !== null && partner !== undefined) continue;
+      check(report, data[index], item);
+    }
+  };
+}
+
+/** Turns ajv's errors into faults that say which type was expected, never what was found. */
+function collect(report: Report, errors: readonly ErrorObject[]): void {
+  for (const { keyword, instancePath, params } of errors) {
+    if (report.full) return;
+    report.add(instancePath, 'structure-invalid', describe(keyword, params));
+  }
+}
+
+function describe(keyword: string, params: Readonly<Record<string, unknown>>): string {
+  switch (keyword) {
+    case 'additionalProperties':
+      return 'It has an element that is not defined here.';
+    case 'type':
+      return `The JSON type is wrong; expected ${String(params['type'])}.`;
+    case 'format':
+      return `It is not a valid ${String(params['format'])}.`;
+    default:
+      return 'The number is out of range.';
+  }
+}
