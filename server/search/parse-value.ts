@@ -1,0 +1,150 @@
+import { isResourceType } from '../../resources/definitions/index.ts';
+import { InterlockError } from '../../resources/outcome/error.ts';
+import { dateRange, normalizeString, parseReference, referenceValue, type SearchParam, type SearchParamType } from '../../resources/search-values/index.ts';
+import type { Criterion, CriterionValue, SearchModifier, SearchPrefix } from './criteria.ts';
+
+/** What parsing a value may depend on. */
+export interface ValueOptions {
+  /** This server's FHIR base URL: absolute references under it are local. */
+  readonly baseUrl?: string;
+  /** The present, for `ap`. */
+  readonly nowMs: number;
+  /** IANA name of the time zone of dates that carry none. Default UTC. */
+  readonly zone?: string;
+}
+
+type Parse = (raw: string, param: SearchParam, options: ValueOptions) => CriterionValue;
+
+interface Kind {
+  /** Values without a modifier. */
+  readonly parse: Parse;
+  /** Modifiers that change how values compare. */
+  readonly modifiers?: Readonly<Partial<Record<SearchModifier, Parse>>>;
+  /** Further modifiers that R4 defines for the type; refused as not supported. */
+  readonly unsupported?: readonly string[];
+}
+
+/** One row for each search parameter type: https://hl7.org/fhir/R4/search.html#ptypes and #modifiers. */
+const kinds: Readonly<Partial<Record<SearchParamType, Kind>>> = {
+  token: { parse: parseToken, modifiers: { text: parseString }, unsupported: ['above', 'below', 'in', 'not-in', 'of-type'] },
+  string: { parse: parseString, modifiers: { exact: parseString, contains: parseString } },
+  reference: { parse: parseReferenceValue, modifiers: { identifier: parseToken }, unsupported: ['above', 'below'] },
+  date: { parse: parseDate },
+  uri: { parse: parseUri, unsupported: ['above', 'below'] },
+};
+
+/** True for a parameter that can be searched by; any other is treated as unknown. */
+export function isSearchable(param: SearchParam): boolean {
+  return kinds[param.type] !== undefined;
+}
+
+/**
+ * Parses the value of one search parameter: OR over its comma-separated parts.
+ * @param modifier what followed the colon of the name
+ * @throws InterlockError `search-invalid` for a bad value or a modifier that the type does not have, `search-unsupported`
+ */
+export function parseCriterion(param: SearchParam, modifier: string | undefined, parts: readonly string[], options: ValueOptions): Criterion {
+  const kind = kinds[param.type];
+  if (modifier === 'missing') {
+    const present: Criterion = { op: 'present', param };
+    return parseMissing(param, parts) ? { op: 'not', of: present } : present;
+  }
+  if (kind === undefined || (modifier !== undefined && kind.unsupported?.includes(modifier) === true)) throw unsupported(param.code);
+  const values = (parse: Parse) => parts.map((part) => parse(part, param, options));
+  if (modifier === undefined) return { op: 'param', param, of: values(kind.parse) };
+  if (modifier === 'not' && param.type === 'token') return { op: 'not', of: { op: 'param', param, of: values(kind.parse) } };
+  const compare = Object.entries(kind.modifiers ?? {}).find(([name]) => name === modifier);
+  if (compare !== undefined) return { op: 'param', param, modifier: compare[0] as SearchModifier, of: values(compare[1]) };
+  if (param.type === 'reference' && mayTarget(param, modifier)) return { op: 'param', param, of: values((raw) => typedReference(raw, modifier, param, options)) };
+  throw invalid(param.code, 'It does not have this modifier.');
+}
+
+/**
+ * Parses a date value with its prefix.
+ * @throws InterlockError `search-invalid`
+ */
+export function parseDate(raw: string, { code }: Pick<SearchParam, 'code'>, options: ValueOptions): Extract<CriterionValue, { kind: 'date' }> {
+  const { prefix, rest } = takePrefix(unescapeValue(raw));
+  const range = dateRange(rest, options.zone);
+  if (range === undefined) throw invalid(code, 'A date is YYYY, YYYY-MM, YYYY-MM-DD or YYYY-MM-DDThh:mm[:ss][zone], after an optional prefix.');
+  if (prefix !== 'ap') return { kind: 'date', prefix, ...range };
+  const marginMs = Math.abs(options.nowMs - (range.lo + range.hi) / 2) / 10;
+  return { kind: 'date', prefix, lo: Math.floor(range.lo - marginMs), hi: Math.ceil(range.hi + marginMs) };
+}
+
+/** Splits at a separator that no backslash escapes; the parts keep their escapes. */
+export function splitEscaped(value: string, separator: ',' | '|' | '$'): string[] {
+  const parts: string[] = [];
+  let start = 0;
+  for (let i = 0; i < value.length; i++) {
+    if (value[i] === '\\') i++;
+    else if (value[i] === separator) {
+      parts.push(value.slice(start, i));
+      start = i + 1;
+    }
+  }
+  return [...parts, value.slice(start)];
+}
+
+/** Undoes the escapes of https://hl7.org/fhir/R4/search.html#escaping: `\,` `\|` `\$` `\\`. */
+export function unescapeValue(value: string): string {
+  return value.replace(/\\([,|$\\])/g, '$1');
+}
+
+/** A value or modifier that a known parameter does not take. The parameter's name is the only part of the request in it. */
+export function invalid(code: string, why: string): InterlockError {
+  return new InterlockError('search-invalid', { detail: `Parameter ${code}: ${why}` });
+}
+
+/** Something of R4 that is not offered for a known parameter. */
+export function unsupported(code: string): InterlockError {
+  return new InterlockError('search-unsupported', { detail: `Parameter ${code}.` });
+}
+
+function takePrefix(value: string): { prefix: SearchPrefix; rest: string } {
+  const match = /^(eq|ne|gt|lt|ge|le|sa|eb|ap)(.*)$/s.exec(value);
+  return match === null ? { prefix: 'eq', rest: value } : { prefix: match[1] as SearchPrefix, rest: match[2]! };
+}
+
+function parseMissing(param: SearchParam, parts: readonly string[]): boolean {
+  if (parts.length !== 1 || (parts[0] !== 'true' && parts[0] !== 'false')) throw invalid(param.code, ':missing takes true or false.');
+  return parts[0] === 'true';
+}
+
+function parseToken(raw: string, param: SearchParam): CriterionValue {
+  const [first, second, ...more] = splitEscaped(raw, '|').map(unescapeValue);
+  if (more.length > 0) throw invalid(param.code, 'A token has at most one unescaped |.');
+  if (second === undefined) return { kind: 'token', code: first! };
+  if (first === '' && second === '') throw invalid(param.code, 'A token needs a system, a code or both.');
+  return { kind: 'token', system: first!, ...(second !== '' && { code: second }) };
+}
+
+function parseString(raw: string, param: SearchParam): CriterionValue {
+  const value = unescapeValue(raw);
+  if (normalizeString(value) === '') throw invalid(param.code, 'The value has no characters to compare.');
+  return { kind: 'string', value };
+}
+
+function parseUri(raw: string): CriterionValue {
+  return { kind: 'uri', value: unescapeValue(raw) };
+}
+
+const logicalId = /^[A-Za-z0-9\-.]{1,64}$/;
+
+function parseReferenceValue(raw: string, param: SearchParam, options: ValueOptions): CriterionValue {
+  const value = unescapeValue(raw);
+  if (logicalId.test(value)) return { kind: 'reference', id: value };
+  if (!value.includes(':') && parseReference(value) === undefined) throw invalid(param.code, 'A reference is an id, Type/id or an absolute URL.');
+  const { type, id, url } = referenceValue(value, options.baseUrl)!;
+  return url === undefined ? { kind: 'reference', type: type!, id: id! } : { kind: 'reference', url };
+}
+
+function typedReference(raw: string, type: string, param: SearchParam, options: ValueOptions): CriterionValue {
+  const value = parseReferenceValue(raw, param, options);
+  if (value.kind !== 'reference' || value.id === undefined || (value.type ?? type) !== type) throw invalid(param.code, 'With a type as modifier, the value is an id of that type.');
+  return { kind: 'reference', type, id: value.id };
+}
+
+function mayTarget(param: SearchParam, type: string): boolean {
+  return isResourceType(type) && (param.target === undefined || param.target.includes(type));
+}
