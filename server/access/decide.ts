@@ -1,0 +1,65 @@
+import { resourceTypes } from '../../resources/definitions/index.ts';
+import { InterlockError } from '../../resources/outcome/error.ts';
+import type { Criterion } from '../search/criteria.ts';
+import { parseSearch } from '../search/parse.ts';
+import type { AccessContext, Grant, Permission } from './context.ts';
+
+/** What a permission on a type comes to: everything of the type, or what the criterion picks. */
+export type Reach = { readonly unlimited: true } | { readonly unlimited: false; readonly criterion: Criterion };
+
+const everything: Reach = { unlimited: true };
+
+// Parsed criteria of granular scopes. Only criteria of registered clients' scopes get here, so that the bound is rarely met.
+const parsedCriteria = new Map<string, Criterion>();
+const maxParsedCriteria = 2_000;
+
+/**
+ * Decides how far a caller reaches with one of these permissions on a type: the union of its grants.
+ * @throws InterlockError `forbidden` if no grant gives any of them
+ */
+export function reachOf(context: AccessContext, type: string, permissions: readonly Permission[]): Reach {
+  const grants = context.grants.filter((grant) => (grant.type === '*' || grant.type === type) && permissions.some((permission) => grant.permissions.has(permission)));
+  if (grants.length === 0) throw new InterlockError('forbidden', { rule: `scope: no ${permissions.join(' or ')} on ${type}` });
+  if (grants.some((grant) => grant.patient === undefined && grant.criteria === undefined)) return everything;
+  return { unlimited: false, criterion: { op: 'any', of: grants.map((grant) => criterionOf(grant, type)) } };
+}
+
+/** The types on which a caller has one of these permissions. */
+export function reachableTypes(context: AccessContext, permissions: readonly Permission[]): readonly string[] {
+  const held = context.grants.filter((grant) => permissions.some((permission) => grant.permissions.has(permission)));
+  return held.some((grant) => grant.type === '*') ? [...resourceTypes()] : [...new Set(held.map((grant) => grant.type))];
+}
+
+/**
+ * What a search asks and what its caller may see, as one filter.
+ * @throws InterlockError `forbidden` if the caller may not search one of the types
+ */
+export function permitted(context: AccessContext, types: readonly string[], where: Criterion): Criterion {
+  const reached = types.map((type) => ({ type, reach: reachOf(context, type, ['s']) }));
+  if (reached.every(({ reach }) => reach.unlimited)) return where;
+  const limits = reached.map(({ type, reach }): Criterion => ({ op: 'all', of: [{ op: 'type', types: [type] }, ...(reach.unlimited ? [] : [reach.criterion])] }));
+  return { op: 'all', of: [where, { op: 'any', of: limits }] };
+}
+
+function criterionOf(grant: Grant, type: string): Criterion {
+  const of: Criterion[] = [];
+  if (grant.patient !== undefined) of.push({ op: 'compartment', type: 'Patient', ids: [grant.patient] });
+  if (grant.criteria !== undefined) of.push(parsed(type, grant.criteria));
+  return { op: 'all', of };
+}
+
+/** A granular scope's criteria; ones that cannot be understood fail closed. */
+function parsed(type: string, criteria: readonly (readonly [string, string])[]): Criterion {
+  const key = JSON.stringify([type, criteria]);
+  let criterion = parsedCriteria.get(key);
+  if (criterion === undefined) {
+    try {
+      criterion = parseSearch(type, criteria, { strict: true }).where;
+    } catch (cause) {
+      throw new InterlockError('forbidden', { rule: `scope: criteria not understood on ${type}`, cause });
+    }
+    if (parsedCriteria.size >= maxParsedCriteria) parsedCriteria.clear();
+    parsedCriteria.set(key, criterion);
+  }
+  return criterion;
+}

@@ -1,0 +1,308 @@
+import { randomUUID } from 'node:crypto';
+import type { AuditEntity, AuditRecord, AuditTrail } from '../audit/record.ts';
+import { InterlockError } from '../../resources/outcome/error.ts';
+import type { ParsedSearch } from '../search/criteria.ts';
+import type { AuditOfWrite, ResourceJson, SearchPage, Store, StoredVersion, VersionFacts, WriteResult } from '../storage/contract.ts';
+import type { AuditEventReader } from './audit-events.ts';
+import type { AccessContext, Permission } from './context.ts';
+import { permitted, reachableTypes, reachOf, type Reach } from './decide.ts';
+import { GuardedTransaction } from './guarded-transaction.ts';
+import { includedBy } from './include.ts';
+import { assertReaches, sees } from './visible.ts';
+
+/** What every guarded repository of this process shares. */
+export interface GuardServices {
+  readonly store: Store;
+  readonly audit: AuditTrail;
+  readonly auditEvents: AuditEventReader;
+  readonly nowMs: () => number;
+}
+
+/** A resource to be written, with the bytes it came as (kept where possible, so that decimals keep their precision). */
+export interface Incoming {
+  readonly resource: ResourceJson;
+  readonly bytes?: Buffer;
+}
+
+/** What the audit says of an access before its outcome is known. */
+export interface AccessFacts {
+  readonly interaction: string;
+  readonly action: AuditRecord['action'];
+  readonly type?: string;
+  readonly id?: string;
+  readonly versionId?: number;
+  readonly query?: string;
+}
+
+interface Disclosed {
+  entities: readonly AuditEntity[];
+  patients: readonly string[];
+}
+
+/**
+ * The only door to the record, bound to one {@link AccessContext}. Every method decides, does its work and makes the
+ * audit entry durable before it returns; a refusal is audited before it is thrown.
+ */
+export class GuardedRepository {
+  readonly context: AccessContext;
+  readonly #services: GuardServices;
+  readonly #channel: AuditRecord['channel'];
+  // Errors whose audit entry is durable already, so that nobody up the stack writes a second one.
+  static readonly #audited = new WeakSet<object>();
+
+  constructor(services: GuardServices, context: AccessContext, channel?: AuditRecord['channel']) {
+    this.#services = services;
+    this.context = context;
+    this.#channel = channel;
+  }
+
+  /** True if the refusal or failure is in the audit trail already. */
+  static isAudited(error: unknown): boolean {
+    return typeof error === 'object' && error !== null && GuardedRepository.#audited.has(error);
+  }
+
+  /** Reads the current version. @throws InterlockError `forbidden`, `not-found`, `deleted` */
+  async read(type: string, id: string): Promise<StoredVersion> {
+    return this.#reading({ interaction: 'read', action: 'R', type, id }, async (disclosed) => {
+      const reach = reachOf(this.context, type, ['r']);
+      const version = type === 'AuditEvent' ? await this.#services.auditEvents.read(id) : await this.#services.store.read(type, id);
+      return disclose(disclosed, reach, version);
+    });
+  }
+
+  /** Reads one version. @throws InterlockError `forbidden`, `not-found`, `deleted` */
+  async vread(type: string, id: string, versionId: number): Promise<StoredVersion> {
+    return this.#reading({ interaction: 'vread', action: 'R', type, id, versionId }, async (disclosed) => {
+      const reach = reachOf(this.context, type, ['r']);
+      if (type === 'AuditEvent') throw new InterlockError('not-found');
+      return disclose(disclosed, reach, await this.#services.store.vread(type, id, versionId));
+    });
+  }
+
+  /** The past of an instance, a type or everything, newest first: only versions that the caller may see. @throws InterlockError `forbidden`, `not-found` */
+  async history(of: { type?: string; id?: string }, page: { count: number; since?: Date; after?: string }): Promise<{ versions: readonly StoredVersion[]; next?: string }> {
+    const level = of.id !== undefined ? 'instance' : of.type !== undefined ? 'type' : 'system';
+    return this.#reading({ interaction: `history-${level}`, action: 'R', ...of }, async (disclosed) => {
+      const reaches = new Map<string, Reach>();
+      for (const type of of.type === undefined ? reachableTypes(this.context, ['r']) : [of.type]) reaches.set(type, reachOf(this.context, type, ['r']));
+      if (reaches.size === 0) throw new InterlockError('forbidden', { rule: 'scope: no r on any type' });
+      const found = await this.#services.store.history({ ...of, ...page });
+      const versions = found.versions.filter((version) => {
+        const reach = reaches.get(version.type);
+        return reach !== undefined && sees(reach, version);
+      });
+      if (of.id !== undefined && versions.length === 0 && page.after === undefined && page.since === undefined) throw notFound(found.versions.length > 0);
+      disclosed.entities = versions.map(entityOf);
+      disclosed.patients = patientsOfAll(versions);
+      return { versions, ...(found.next === undefined ? {} : { next: found.next }) };
+    });
+  }
+
+  /**
+   * Searches what the caller may see: what is asked and what is permitted go to the store as one filter, so that totals
+   * and pages cannot tell of anything else.
+   *
+   * @param query the request as it came, for the sealed audit entry
+   * @throws InterlockError `forbidden`, `too-costly`
+   */
+  async search(search: ParsedSearch, query: string, after?: string): Promise<SearchPage & { included: readonly StoredVersion[] }> {
+    const [only] = search.types;
+    return this.#reading({ interaction: search.types.length === 1 ? 'search-type' : 'search-system', action: 'E', ...(search.types.length === 1 && only !== undefined ? { type: only } : {}), query }, async (disclosed) => {
+      const types = search.types.length > 0 ? search.types : reachableTypes(this.context, ['s']).filter((type) => type !== 'AuditEvent');
+      const page = only === 'AuditEvent' && types.length === 1 ? await this.#searchTrail(search, after) : await this.#searchStore(search, types, after);
+      const included = await this.#included(search, page.matches);
+      disclosed.entities = [...page.matches, ...included].map(entityOf);
+      disclosed.patients = patientsOfAll([...page.matches, ...included]);
+      return { ...page, included };
+    });
+  }
+
+  /** Creates a resource under a new id. @throws InterlockError `forbidden`, `audit-unavailable`, `outcome-unknown` */
+  async create(incoming: Incoming): Promise<WriteResult> {
+    const type = incoming.resource.resourceType;
+    return this.#writing({ interaction: 'create', action: 'C', type }, async () => {
+      const id = randomUUID();
+      assertReaches(this.#reachToWrite(type, ['c']), incoming.resource, id);
+      return this.#services.store.write(this.#services.store.prepare(incoming.resource, id, incoming.bytes), this.auditOfWrite, { ifMatch: 0 });
+    });
+  }
+
+  /**
+   * Updates a resource, or creates it under the given id. A caller whose reach is limited can only update what it sees:
+   * otherwise the answer would tell whether an id exists.
+   * @throws InterlockError `forbidden`, `not-found`, `version-stale`, `version-conflict`
+   */
+  async update(type: string, id: string, incoming: Incoming, ifMatch?: number): Promise<WriteResult> {
+    return this.#writing({ interaction: 'update', action: 'U', type, id }, async () => {
+      const expected = await this.#seen(type, id, ['u'], ifMatch);
+      assertReaches(this.#reachToWrite(type, ['u']), incoming.resource, id);
+      const prepared = this.#services.store.prepare(incoming.resource, id, incoming.bytes);
+      return this.#services.store.write(prepared, this.auditOfWrite, expected === undefined ? {} : { ifMatch: expected });
+    });
+  }
+
+  /** Deletes a resource; undefined if there was nothing to delete. @throws InterlockError `forbidden`, `not-found`, `version-stale` */
+  async remove(type: string, id: string, ifMatch?: number): Promise<WriteResult | undefined> {
+    const facts: AccessFacts = { interaction: 'delete', action: 'D', type, id };
+    return this.#guarded(facts, async () => {
+      const expected = await this.#seen(type, id, ['d'], ifMatch);
+      const result = await this.#services.store.remove(type, id, this.auditOfWrite, expected === undefined ? {} : { ifMatch: expected });
+      if (result === undefined) await this.#services.audit.record(this.#record(facts));
+      else await this.#committed([result]);
+      return result;
+    });
+  }
+
+  /**
+   * Several reads and writes that happen together or not at all, each decided on its own. The audit entries of the
+   * writes are durable when this returns.
+   */
+  async transaction<T>(facts: AccessFacts, work: (tx: GuardedTransaction) => Promise<T>): Promise<T> {
+    return this.#guarded(facts, async () => {
+      let results: WriteResult[] = [];
+      let found: StoredVersion[] = [];
+      const value = await this.#services.store.transaction(async (tx) => {
+        results = [];
+        found = [];
+        return work(new GuardedTransaction({ tx, store: this.#services.store, context: this.context, auditOfWrite: this.auditOfWrite, results, found }));
+      });
+      const own = this.#services.audit.prepare({ ...this.#record(facts), entities: found.map(entityOf), patients: patientsOfAll(found) });
+      await this.#committed(results, [own]);
+      return value;
+    });
+  }
+
+  /** Audits a request that failed before it reached a method of this repository, unless that has happened already. */
+  async recordFailure(facts: AccessFacts, error: unknown): Promise<void> {
+    if (GuardedRepository.isAudited(error)) return;
+    await this.#services.audit.record(this.#record(facts, error));
+    if (typeof error === 'object' && error !== null) GuardedRepository.#audited.add(error);
+  }
+
+  /** Audits an access that needed no method of this repository, such as a conditional read that was not modified. */
+  async recordAccess(facts: AccessFacts): Promise<void> {
+    await this.#services.audit.record(this.#record(facts));
+  }
+
+  /** The sealed entry that travels inside a written version. */
+  readonly auditOfWrite: AuditOfWrite = (facts: VersionFacts) => {
+    const action = { create: 'C', update: 'U', delete: 'D' } as const;
+    return this.#services.audit.prepare({
+      ...this.#record({ interaction: facts.interaction, action: action[facts.interaction] }),
+      at: facts.at.getTime(),
+      entities: [{ type: facts.type, id: facts.id, versionId: facts.versionId, hash: facts.hash, patients: facts.patients }],
+      patients: facts.patients,
+    });
+  };
+
+  async #searchStore(search: ParsedSearch, types: readonly string[], after: string | undefined): Promise<SearchPage> {
+    const where = permitted(this.context, types, search.where);
+    return this.#services.store.search({ types, where, sort: search.sort, count: search.count, total: search.total, ...(after === undefined ? {} : { after }) });
+  }
+
+  async #searchTrail(search: ParsedSearch, after: string | undefined): Promise<SearchPage> {
+    const where = permitted(this.context, ['AuditEvent'], search.where);
+    return this.#services.auditEvents.search({ types: ['AuditEvent'], where, sort: search.sort, count: search.count, total: search.total, ...(after === undefined ? {} : { after }) });
+  }
+
+  /** Resources that the matches refer to, or that refer to them: each only if the caller may read or search its type, and sees it. */
+  async #included(search: ParsedSearch, matches: readonly StoredVersion[]): Promise<StoredVersion[]> {
+    if (search.include.length === 0 && search.revInclude.length === 0) return [];
+    return includedBy(this.#services.store, this.context, search, matches);
+  }
+
+  /** Checks that a limited caller sees what it is about to change. @returns the version that must still be current then */
+  async #seen(type: string, id: string, permissions: readonly Permission[], ifMatch: number | undefined): Promise<number | undefined> {
+    const reach = this.#reachToWrite(type, permissions);
+    if (reach.unlimited) return ifMatch;
+    const current = await this.#services.store.read(type, id);
+    if (current === undefined || current.deleted || !sees(reach, current)) throw notFound(current !== undefined);
+    if (ifMatch !== undefined && ifMatch !== current.versionId) throw new InterlockError('version-stale');
+    return current.versionId;
+  }
+
+  #reachToWrite(type: string, permissions: readonly Permission[]): Reach {
+    if (type === 'AuditEvent') throw new InterlockError('interaction-unsupported', { detail: 'The audit trail cannot be changed.', rule: 'audit trail is append-only' });
+    return reachOf(this.context, type, permissions);
+  }
+
+  async #reading<T>(facts: AccessFacts, work: (disclosed: Disclosed) => Promise<T>): Promise<T> {
+    return this.#guarded(facts, async () => {
+      const disclosed: Disclosed = { entities: [], patients: [] };
+      const result = await work(disclosed);
+      await this.#services.audit.record({ ...this.#record(facts), entities: disclosed.entities, patients: disclosed.patients });
+      return result;
+    });
+  }
+
+  async #writing(facts: AccessFacts, work: () => Promise<WriteResult>): Promise<WriteResult> {
+    return this.#guarded(facts, async () => {
+      const result = await work();
+      await this.#committed([result]);
+      return result;
+    });
+  }
+
+  /** Refuses while the audit cannot be written; audits whatever `work` throws. */
+  async #guarded<T>(facts: AccessFacts, work: () => Promise<T>): Promise<T> {
+    this.#services.audit.assertAvailable();
+    try {
+      return await work();
+    } catch (error) {
+      // Without an audit trail there is nothing to write the failure to.
+      if (error instanceof InterlockError && (error.code === 'audit-unavailable' || error.code === 'outcome-unknown')) throw error;
+      await this.recordFailure(facts, error);
+      throw error;
+    }
+  }
+
+  async #committed(results: readonly WriteResult[], more: readonly { id: Buffer; sealed: Buffer }[] = []): Promise<void> {
+    await this.#services.audit.appendCommitted([...results.map((result) => result.audit), ...more]);
+    this.#services.store.audited(results);
+  }
+
+  #record(facts: AccessFacts, error?: unknown): AuditRecord {
+    const { context } = this;
+    const failure =
+      error === undefined
+        ? { outcome: '0' as const }
+        : error instanceof InterlockError
+          ? { outcome: error.status >= 500 ? ('8' as const) : ('4' as const), error: error.code, ...(error.options.rule === undefined ? {} : { rule: error.options.rule }) }
+          : { outcome: '8' as const, error: 'internal' as const };
+    const target = facts.type !== undefined && facts.id !== undefined ? { entities: [{ type: facts.type, id: facts.id, ...(facts.versionId === undefined ? {} : { versionId: facts.versionId }) }] } : {};
+    return {
+      at: this.#services.nowMs(),
+      kind: 'rest',
+      interaction: facts.interaction,
+      action: facts.action,
+      requestId: context.requestId,
+      actor: context.actor,
+      purposeOfUse: context.purposeOfUse,
+      ...failure,
+      ...target,
+      ...(facts.query === undefined ? {} : { query: facts.query }),
+      ...(this.#channel === undefined ? {} : { channel: this.#channel }),
+    };
+  }
+}
+
+function disclose(disclosed: Disclosed, reach: Reach, version: StoredVersion | undefined): StoredVersion {
+  if (version === undefined || !sees(reach, version)) throw notFound(version !== undefined);
+  disclosed.entities = [entityOf(version)];
+  disclosed.patients = version.patients();
+  if (version.deleted) throw new InterlockError('deleted');
+  return version;
+}
+
+/** The same answer whether a resource is absent or hidden; only the sealed audit knows. */
+function notFound(hidden: boolean): InterlockError {
+  return new InterlockError('not-found', hidden ? { rule: 'compartment: outside what the caller may see' } : {});
+}
+
+function entityOf(version: StoredVersion): AuditEntity {
+  return { type: version.type, id: version.id, versionId: version.versionId, patients: version.patients() };
+}
+
+function patientsOfAll(versions: readonly StoredVersion[]): string[] {
+  return [...new Set(versions.flatMap((version) => version.patients()))];
+}

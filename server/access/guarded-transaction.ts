@@ -1,0 +1,103 @@
+import type { ClientSession } from 'mongoose';
+import { InterlockError } from '../../resources/outcome/error.ts';
+import type { Criterion } from '../search/criteria.ts';
+import type { AuditOfWrite, PreparedWrite, ResourceJson, Store, StoredVersion, StoreTransaction, WriteResult } from '../storage/contract.ts';
+import type { AccessContext, Permission } from './context.ts';
+import { permitted, reachOf, type Reach } from './decide.ts';
+import { assertReaches, sees } from './visible.ts';
+
+/** A write of a transaction. `prepared` may come from an earlier attempt. */
+export interface TransactionWrite {
+  readonly type: string;
+  readonly id: string;
+  readonly resource: ResourceJson;
+  readonly prepared: PreparedWrite;
+  /** Version that must be current; 0: must not exist. */
+  readonly ifMatch?: number;
+}
+
+interface Inside {
+  readonly tx: StoreTransaction;
+  readonly store: Store;
+  readonly context: AccessContext;
+  readonly auditOfWrite: AuditOfWrite;
+  readonly results: WriteResult[];
+  /** What searches inside the transaction disclosed, for the audit. */
+  readonly found: StoredVersion[];
+}
+
+/** Guarded access inside one transaction: each step is decided by the same context as outside. */
+export class GuardedTransaction {
+  readonly #inside: Inside;
+
+  constructor(inside: Inside) {
+    this.#inside = inside;
+  }
+
+  /** The driver's session, for what else must commit together with the transaction. */
+  get session(): ClientSession {
+    return this.#inside.tx.session;
+  }
+
+  /** Takes claims; must come before searches that decide about writes. */
+  async claim(keys: readonly string[]): Promise<void> {
+    await this.#inside.tx.claim(keys);
+  }
+
+  /** The first resources of these types that meet a criterion and that the caller may search. @throws InterlockError `forbidden` */
+  async find(types: readonly string[], where: Criterion, limit: number): Promise<readonly StoredVersion[]> {
+    const { tx, context, found } = this.#inside;
+    const page = await tx.search({ types, where: permitted(context, types, where), sort: [], count: limit, total: 'none' });
+    found.push(...page.matches);
+    return page.matches;
+  }
+
+  /** The current version if it exists, is not deleted and may be read. @throws InterlockError `forbidden` */
+  async read(type: string, id: string): Promise<StoredVersion | undefined> {
+    const reach = reachOf(this.#inside.context, type, ['r']);
+    const version = await this.#inside.tx.read(type, id);
+    return version !== undefined && !version.deleted && sees(reach, version) ? version : undefined;
+  }
+
+  /** Creates many resources under ids that must be new, in few round trips. @throws InterlockError `forbidden` */
+  async create(writes: readonly TransactionWrite[]): Promise<readonly WriteResult[]> {
+    for (const write of writes) assertReaches(reachToWrite(this.#inside.context, write.type, ['c']), write.resource, write.id);
+    const results = await this.#inside.tx.createMany(writes.map((write) => write.prepared), this.#inside.auditOfWrite);
+    this.#inside.results.push(...results);
+    return results;
+  }
+
+  /** Updates a resource or creates it under its id. @throws InterlockError `forbidden`, `not-found`, `version-stale` */
+  async update(write: TransactionWrite): Promise<WriteResult> {
+    const { context, tx, auditOfWrite } = this.#inside;
+    const reach = reachToWrite(context, write.type, ['u']);
+    const expected = await this.#expected(reach, write.type, write.id, write.ifMatch);
+    assertReaches(reach, write.resource, write.id);
+    const result = await tx.write(write.prepared, auditOfWrite, expected === undefined ? {} : { ifMatch: expected });
+    this.#inside.results.push(result);
+    return result;
+  }
+
+  /** Deletes a resource; undefined if there was nothing to delete. @throws InterlockError `forbidden`, `not-found`, `version-stale` */
+  async remove(type: string, id: string, ifMatch?: number): Promise<WriteResult | undefined> {
+    const { context, tx, auditOfWrite } = this.#inside;
+    const expected = await this.#expected(reachToWrite(context, type, ['d']), type, id, ifMatch);
+    const result = await tx.remove(type, id, auditOfWrite, expected === undefined ? {} : { ifMatch: expected });
+    if (result !== undefined) this.#inside.results.push(result);
+    return result;
+  }
+
+  /** Checks that a limited caller sees what it changes; inside the snapshot, so that nothing can change in between. */
+  async #expected(reach: Reach, type: string, id: string, ifMatch: number | undefined): Promise<number | undefined> {
+    if (reach.unlimited) return ifMatch;
+    const current = await this.#inside.tx.read(type, id);
+    if (current === undefined || current.deleted || !sees(reach, current)) throw new InterlockError('not-found', { rule: 'compartment: outside what the caller may see' });
+    if (ifMatch !== undefined && ifMatch !== current.versionId) throw new InterlockError('version-stale');
+    return current.versionId;
+  }
+}
+
+function reachToWrite(context: AccessContext, type: string, permissions: readonly Permission[]): Reach {
+  if (type === 'AuditEvent') throw new InterlockError('interaction-unsupported', { detail: 'The audit trail cannot be changed.', rule: 'audit trail is append-only' });
+  return reachOf(context, type, permissions);
+}

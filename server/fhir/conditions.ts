@@ -1,0 +1,45 @@
+import { InterlockError } from '../../resources/outcome/error.ts';
+import type { Criterion } from '../search/criteria.ts';
+import { parseSearch } from '../search/parse.ts';
+
+/** The criteria of a conditional interaction or reference. */
+export interface Condition {
+  readonly where: Criterion;
+  /** What two requests with the same intent have in common: claimed before the search, so that only one of them creates. */
+  readonly claims: readonly string[];
+  /** The criteria as they came, for the sealed audit entry. */
+  readonly text: string;
+}
+
+/**
+ * Parses search criteria that decide about a write. Unknown or empty ones are refused, for they would match everything
+ * (https://hl7.org/fhir/R4/http.html#ccreate).
+ *
+ * @param criteria a query string, or decoded pairs
+ * @throws InterlockError `criteria-required`, `search-invalid`, `search-unsupported`
+ */
+export function conditionOf(type: string, criteria: string | readonly (readonly [string, string])[]): Condition {
+  const pairs = typeof criteria === 'string' ? [...new URLSearchParams(criteria.replace(/^.*\?/, ''))] : criteria;
+  const given = pairs.filter(([name, value]) => value !== '' && !resultParameters.has(name));
+  if (given.length === 0) throw new InterlockError('criteria-required');
+  const { where } = parseSearch(type, given, { strict: true });
+  const text = given
+    .map(([name, value]) => `${name}=${value}`)
+    .sort()
+    .join('&');
+  return { where, claims: claimsOf(type, given, text), text };
+}
+
+/** Parameters that shape a result and select nothing. */
+const resultParameters = new Set(['_format', '_pretty', '_count', '_sort', '_summary', '_elements', '_total', '_include', '_revinclude']);
+
+/** By business identifier where one is given, so that a channel that matches by identifier claims the same; else by all criteria. */
+function claimsOf(type: string, pairs: readonly (readonly [string, string])[], text: string): string[] {
+  const identifiers = pairs.filter(([name, value]) => name === 'identifier' && !value.includes(',')).map(([, value]) => identifierClaim(type, value));
+  return identifiers.length > 0 ? identifiers : [`${type}?${text}`];
+}
+
+/** The claim of a business identifier, given as `system|value`. */
+export function identifierClaim(type: string, token: string): string {
+  return `${type}|identifier|${token}`;
+}

@@ -1,0 +1,42 @@
+import { createHash } from 'node:crypto';
+import { InterlockError } from '../../resources/outcome/error.ts';
+import type { AccessContext } from '../access/context.ts';
+import type { Keyring } from '../kms/keyring.ts';
+
+/** A page's place: the query it continues and where. */
+export interface Cursor {
+  readonly query: readonly (readonly [string, string])[];
+  readonly after: string;
+}
+
+/**
+ * Page links: sealed, so that they tell nothing and cannot be made up, and bound to the caller, so that another
+ * principal, or the same one with other permissions, cannot follow them.
+ */
+export class Cursors {
+  readonly #keyring: Keyring;
+
+  constructor(keyring: Keyring) {
+    this.#keyring = keyring;
+  }
+
+  seal(cursor: Cursor, context: AccessContext): string {
+    return this.#keyring.sealBlob('cursor', Buffer.from(JSON.stringify(cursor)), binding(context), context.tenant).toString('base64url');
+  }
+
+  /** @throws InterlockError `not-found` if the cursor is not one of this server's for this caller */
+  async open(text: string, context: AccessContext): Promise<Cursor> {
+    try {
+      const bytes = await this.#keyring.openBlob('cursor', Buffer.from(text, 'base64url'), binding(context), context.tenant);
+      return JSON.parse(bytes.toString()) as Cursor;
+    } catch (cause) {
+      throw new InterlockError('not-found', { detail: 'The page link is not valid for this caller; repeat the search.', rule: 'cursor of another principal, or damaged', cause });
+    }
+  }
+}
+
+function binding(context: AccessContext): string {
+  const { actor, grants } = context;
+  const permissions = grants.map(({ type, permissions: held, patient, criteria }) => [type, [...held].sort().join(''), patient ?? '', criteria ?? []]);
+  return createHash('sha256').update(JSON.stringify([actor.kind, actor.id, actor.clientId ?? '', permissions])).digest('base64url');
+}

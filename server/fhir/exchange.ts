@@ -1,0 +1,79 @@
+import type { AccessContext } from '../access/context.ts';
+import type { GuardedRepository, GuardServices } from '../access/guard.ts';
+import type { ParsedSearch } from '../search/criteria.ts';
+import type { ResourceJson } from '../storage/contract.ts';
+import type { Cursors } from './cursors.ts';
+
+/** The interactions of FHIR R4 that Interlock offers (https://hl7.org/fhir/R4/http.html). */
+export type Interaction =
+  | 'capabilities'
+  | 'read'
+  | 'vread'
+  | 'update'
+  | 'delete'
+  | 'create'
+  | 'conditional-update'
+  | 'conditional-delete'
+  | 'search'
+  | 'history'
+  | 'bundle';
+
+/** A request to the FHIR API, by HTTP or as an entry of a Bundle. */
+export interface FhirRequest {
+  readonly method: string;
+  /** Path below the FHIR base, without a leading slash, undecoded. */
+  readonly path: string;
+  /** Query parameters in order, decoded; of a `_search` by POST, the form's follow the URL's. */
+  readonly query: readonly (readonly [string, string])[];
+  readonly headers: {
+    readonly prefer?: string;
+    readonly ifMatch?: string;
+    readonly ifNoneMatch?: string;
+    readonly ifModifiedSince?: string;
+    readonly ifNoneExist?: string;
+  };
+  /** Body bytes as they came. */
+  readonly body?: Buffer;
+  /** Parsed body, where the caller has it already (Bundle entries). */
+  readonly resource?: ResourceJson;
+}
+
+/** What goes back. */
+export interface FhirResponse {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body?: Buffer;
+}
+
+/** What the FHIR room needs from the rest of the server. */
+export interface FhirServices extends GuardServices {
+  /** `https://host:port/fhir/R4`, without a trailing slash. */
+  readonly baseUrl: string;
+  readonly cursors: Cursors;
+  readonly limits: {
+    readonly maxResourceSizeBytes: number;
+    readonly maxBundleSizeBytes: number;
+    readonly maxBundleEntries: number;
+    readonly defaultPageCount: number;
+    readonly maxPageCount: number;
+  };
+  /** The CapabilityStatement's bytes and their ETag. */
+  readonly capabilities: () => { readonly bytes: Buffer; readonly etag: string };
+}
+
+/** One request on its way through the pipeline: each step fills in what the next ones need. */
+export interface Exchange {
+  readonly services: FhirServices;
+  readonly request: FhirRequest;
+  readonly context: AccessContext;
+  interaction: Interaction;
+  type?: string;
+  id?: string;
+  versionId?: number;
+  resource?: ResourceJson;
+  search?: ParsedSearch;
+  /** Continuation of a page, opened from its cursor. */
+  after?: string;
+  guard: GuardedRepository;
+  response?: FhirResponse;
+}

@@ -1,0 +1,141 @@
+import { randomUUID } from 'node:crypto';
+import express, { type Request, type Response, type Router } from 'express';
+import { InterlockError } from '../../resources/outcome/error.ts';
+import { toOperationOutcome } from '../../resources/outcome/render.ts';
+import type { AccessContext } from '../access/context.ts';
+import { GuardedRepository } from '../access/guard.ts';
+import type { Log } from '../observe/log.ts';
+import type { FhirRequest, FhirResponse, FhirServices } from './exchange.ts';
+import { capabilities } from './interactions/read.ts';
+import { handle } from './pipeline.ts';
+import { fhirJson } from './responses.ts';
+
+/** What the HTTP face of the FHIR API needs beside the FHIR services. */
+export interface FhirHttpOptions {
+  readonly services: FhirServices;
+  /** The caller of a request. @throws InterlockError `login-required`, `token-invalid` … */
+  readonly authenticate: (request: Request, requestId: string) => Promise<AccessContext>;
+  /** Audits a request whose caller could not be told. */
+  readonly recordUnauthenticated: (facts: { requestId: string; address: string; userAgent?: string; method: string }, error: unknown) => Promise<void>;
+  readonly smartConfiguration: () => unknown;
+  readonly maxBodySizeBytes: number;
+  readonly log: Log;
+}
+
+/** Ids that a caller may give its request: short and without anything that could carry content. */
+const requestIdPattern = /^[A-Za-z0-9._-]{1,64}$/;
+const bodyTypes = /^application\/(?:fhir\+json|json)\s*(?:;|$)/i;
+const formType = /^application\/x-www-form-urlencoded\s*(?:;|$)/i;
+const exposedHeaders = 'ETag, Location, Content-Location, Last-Modified, WWW-Authenticate, X-Request-Id, X-Progress, Retry-After';
+
+/** The FHIR API on an express router, to be mounted at the FHIR base. */
+export function fhirRouter(options: FhirHttpOptions): Router {
+  const router = express.Router();
+  router.use((_request, response, next) => {
+    response.set({ 'Access-Control-Allow-Origin': '*', 'Access-Control-Expose-Headers': exposedHeaders, 'Cache-Control': 'no-store', 'X-Content-Type-Options': 'nosniff' });
+    next();
+  });
+  router.options('/{*path}', (_request, response) => {
+    response.set({ 'Access-Control-Allow-Methods': 'GET, HEAD, POST, PUT, DELETE', 'Access-Control-Allow-Headers': 'Authorization, Content-Type, Accept, Prefer, If-Match, If-None-Match, If-None-Exist, If-Modified-Since, X-Request-Id', 'Access-Control-Max-Age': '600' });
+    response.status(204).end();
+  });
+  router.get('/.well-known/smart-configuration', (_request, response) => {
+    response.json(options.smartConfiguration());
+  });
+  router.use(express.raw({ type: () => true, limit: options.maxBodySizeBytes, inflate: true }));
+  router.use(async (request, response) => respond(options, request, response, () => answer(options, request, response)));
+  router.use(async (error: unknown, request: Request, response: Response, _next: unknown) => respond(options, request, response, () => refuseBody(options, request, response, error)));
+  return router;
+}
+
+/** Limits and headers, then the caller, then the pipeline. */
+async function answer(options: FhirHttpOptions, request: Request, response: Response): Promise<FhirResponse> {
+  const requestId = requestIdOf(request, response);
+  const fhirRequest = await auditedIfUnauthenticated(options, request, requestId, () => toFhirRequest(request));
+  if (fhirRequest.path === 'metadata' && (request.method === 'GET' || request.method === 'HEAD')) return capabilities({ services: options.services, request: fhirRequest });
+  const context = await auditedIfUnauthenticated(options, request, requestId, () => options.authenticate(request, requestId));
+  return handle(options.services, fhirRequest, context);
+}
+
+async function refuseBody(options: FhirHttpOptions, request: Request, response: Response, error: unknown): Promise<never> {
+  const status = typeof error === 'object' && error !== null && 'status' in error ? error.status : undefined;
+  return auditedIfUnauthenticated(options, request, requestIdOf(request, response), () => {
+    throw new InterlockError(status === 413 ? 'too-large' : 'structure-invalid', { detail: status === 413 ? '' : 'The body could not be read.', cause: error });
+  });
+}
+
+async function auditedIfUnauthenticated<T>(options: FhirHttpOptions, request: Request, requestId: string, work: () => Promise<T> | T): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    const userAgent = request.get('user-agent');
+    await options.recordUnauthenticated({ requestId, address: request.socket.remoteAddress ?? '', method: request.method, ...(userAgent === undefined ? {} : { userAgent }) }, error);
+    throw error;
+  }
+}
+
+function requestIdOf(request: Request, response: Response): string {
+  const set = response.get('X-Request-Id');
+  if (set !== undefined) return set;
+  const given = request.get('x-request-id');
+  const requestId = given !== undefined && requestIdPattern.test(given) ? given : randomUUID();
+  response.set('X-Request-Id', requestId);
+  return requestId;
+}
+
+function toFhirRequest(request: Request): FhirRequest {
+  const url = new URL(request.url, 'https://localhost');
+  const { method } = request;
+  const body = Buffer.isBuffer(request.body) && request.body.length > 0 ? request.body : undefined;
+  const path = url.pathname.slice(1);
+  assertAcceptable(request, url.searchParams);
+  const query: [string, string][] = [...url.searchParams];
+  const isForm = method === 'POST' && /(?:^|\/)_search$/.test(path);
+  if (body !== undefined && (isForm || method === 'POST' || method === 'PUT' || method === 'PATCH')) {
+    const contentType = request.get('content-type') ?? '';
+    if (!(isForm ? formType : bodyTypes).test(contentType)) throw new InterlockError('media-type-unsupported');
+    if (isForm) query.push(...new URLSearchParams(body.toString()));
+  }
+  const named = { prefer: request.get('prefer'), ifMatch: request.get('if-match'), ifNoneMatch: request.get('if-none-match'), ifModifiedSince: request.get('if-modified-since'), ifNoneExist: request.get('if-none-exist') };
+  return {
+    method,
+    path,
+    query: query.filter(([name]) => name !== '_format' && name !== '_pretty'),
+    headers: Object.fromEntries(Object.entries(named).filter(([, value]) => value !== undefined)),
+    ...(body === undefined || isForm ? {} : { body }),
+  };
+}
+
+/** JSON is the only format; a request that can take nothing else than another is told so (https://hl7.org/fhir/R4/http.html#mime-type). */
+function assertAcceptable(request: Request, query: URLSearchParams): void {
+  const format = query.get('_format');
+  if (format !== null) {
+    if (!/^(?:json|text\/json|application\/json|application\/fhir[+ ]json)(?:;|$)/i.test(format)) throw new InterlockError('not-acceptable');
+    return;
+  }
+  const accept = request.get('accept');
+  if (accept === undefined || request.accepts(['application/fhir+json', 'application/json']) !== false) return;
+  throw new InterlockError('not-acceptable');
+}
+
+/** The one place where an answer leaves: nothing is sent before `work` has made its audit entry durable. */
+async function respond(options: FhirHttpOptions, request: Request, response: Response, work: () => Promise<FhirResponse>): Promise<void> {
+  let result: FhirResponse;
+  try {
+    result = await work();
+  } catch (error) {
+    const requestId = requestIdOf(request, response);
+    const { status, outcome } = toOperationOutcome(error, requestId);
+    const headers: Record<string, string> = { 'Content-Type': fhirJson };
+    if (error instanceof InterlockError) {
+      if (error.options.retryAfterSeconds !== undefined) headers['Retry-After'] = String(error.options.retryAfterSeconds);
+      if (status === 401) headers['WWW-Authenticate'] = error.code === 'token-invalid' ? 'Bearer error="invalid_token"' : 'Bearer';
+      if (status === 403) headers['WWW-Authenticate'] = 'Bearer error="insufficient_scope"';
+      if (status >= 500) options.log.warn('request failed', { requestId, code: error.code, method: request.method });
+    } else options.log.error('request failed unexpectedly', { requestId, method: request.method, errorName: error instanceof Error ? error.name : 'unknown', audited: GuardedRepository.isAudited(error) });
+    result = { status, headers, body: Buffer.from(JSON.stringify(outcome)) };
+  }
+  response.status(result.status).set(result.headers);
+  if (request.method === 'HEAD' || result.body === undefined) response.end();
+  else response.set('Content-Length', String(result.body.length)).end(result.body);
+}

@@ -1,0 +1,62 @@
+import { InterlockError } from '../../../resources/outcome/error.ts';
+import { toOperationOutcome } from '../../../resources/outcome/render.ts';
+import type { ResourceJson } from '../../storage/contract.ts';
+import { readEntries, type BundleEntry } from '../bundle-entries.ts';
+import type { Exchange, FhirResponse } from '../exchange.ts';
+import { jsonResponse, preferences } from '../responses.ts';
+import { transact } from '../transaction.ts';
+
+/** Runs one entry of a batch, or a read of a transaction, as a request of its own. */
+export type RunEntry = (exchange: Exchange, entry: BundleEntry) => Promise<FhirResponse>;
+
+/**
+ * Batch and transaction (https://hl7.org/fhir/R4/http.html#transaction).
+ * @throws InterlockError `structure-invalid`, `too-costly`, and for a transaction whatever its first failing entry throws
+ */
+export async function bundle(exchange: Exchange, run: RunEntry): Promise<FhirResponse> {
+  const body = exchange.resource;
+  if (body?.resourceType !== 'Bundle') throw new InterlockError('request-invalid', { detail: 'Only a Bundle of type batch or transaction can be posted here.' });
+  const type = body['type'];
+  if (type !== 'batch' && type !== 'transaction') throw new InterlockError('request-invalid', { detail: 'The Bundle must be of type batch or transaction.', expression: 'Bundle.type' });
+  const entries = readEntries(body, exchange.request.body, exchange.services);
+  const responses = type === 'batch' ? await batch(exchange, entries, run) : await transact(exchange, entries, run);
+  const minimal = preferences(exchange.request.headers.prefer).return === 'minimal';
+  const entry = responses.map((response, index) => responseEntry(exchange.services.baseUrl, entries[index]!, response, minimal));
+  return jsonResponse(200, { resourceType: 'Bundle', type: `${type}-response`, ...(entry.length === 0 ? {} : { entry }) });
+}
+
+/** Each entry on its own: a failure is that entry's answer. Ordered, so that later entries see what earlier ones wrote. */
+async function batch(exchange: Exchange, entries: readonly BundleEntry[], run: RunEntry): Promise<FhirResponse[]> {
+  const responses: FhirResponse[] = [];
+  for (const entry of entries) {
+    try {
+      responses.push(await run(exchange, entry));
+    } catch (error) {
+      // Without an audit trail the whole batch has to stop: nothing may be disclosed.
+      if (error instanceof InterlockError && (error.code === 'audit-unavailable' || error.code === 'outcome-unknown')) throw error;
+      const { status, outcome } = toOperationOutcome(error, exchange.context.requestId);
+      responses.push(jsonResponse(status, outcome));
+    }
+  }
+  return responses;
+}
+
+function responseEntry(baseUrl: string, entry: BundleEntry, response: FhirResponse, minimal: boolean): Record<string, unknown> {
+  const { Location: location, ETag: etag, 'Last-Modified': lastModified } = response.headers;
+  const parsed = response.body === undefined ? undefined : (JSON.parse(response.body.toString()) as ResourceJson);
+  const outcome = parsed?.resourceType === 'OperationOutcome' ? parsed : undefined;
+  const isRead = entry.method === 'GET' || entry.method === 'HEAD';
+  const resource = outcome === undefined && parsed !== undefined && (isRead || !minimal) ? parsed : undefined;
+  const fullUrl = resource?.id === undefined ? undefined : `${baseUrl}/${resource.resourceType}/${resource.id}`;
+  return {
+    ...(fullUrl === undefined ? {} : { fullUrl }),
+    ...(resource === undefined ? {} : { resource }),
+    response: {
+      status: String(response.status),
+      ...(location === undefined ? {} : { location: location.slice(baseUrl.length + 1) }),
+      ...(etag === undefined ? {} : { etag }),
+      ...(lastModified === undefined ? {} : { lastModified: new Date(lastModified).toISOString() }),
+      ...(outcome === undefined ? {} : { outcome }),
+    },
+  };
+}

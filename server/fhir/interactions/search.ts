@@ -1,0 +1,25 @@
+import { bundleBytes, outcomeEntry, searchEntry, type BundleLink } from '../bundles.ts';
+import type { Exchange, FhirResponse } from '../exchange.ts';
+import { fhirJson } from '../responses.ts';
+
+/** Searches a type, or several by `_type` (https://hl7.org/fhir/R4/search.html). Pages are linked by sealed cursors. */
+export async function search({ guard, search: parsed, services, context, type, request, after }: Exchange): Promise<FhirResponse> {
+  const asked = parsed!;
+  const path = type ?? '';
+  const query = `${request.method} ${request.path}?${request.query.map(([name, value]) => `${name}=${value}`).join('&')}`;
+  const page = await guard.search(asked, query, after);
+  const base = path === '' ? services.baseUrl : `${services.baseUrl}/${path}`;
+  const self = new URLSearchParams(asked.used.map(([name, value]): [string, string] => [name, value]));
+  const links: BundleLink[] = [{ relation: 'self', url: self.size === 0 ? base : `${base}?${self.toString()}` }];
+  if (page.next !== undefined) {
+    const cursor = services.cursors.seal({ query: asked.used, after: page.next }, context);
+    links.push({ relation: 'next', url: `${base}?_cursor=${cursor}` });
+  }
+  const entries = [
+    ...page.matches.map((version) => searchEntry(services.baseUrl, version, 'match')),
+    ...page.included.map((version) => searchEntry(services.baseUrl, version, 'include')),
+  ];
+  if (asked.ignored.length > 0) entries.push(outcomeEntry('Search parameters that this server does not know were ignored; see the self link.'));
+  const body = bundleBytes({ type: 'searchset', ...(page.total === undefined ? {} : { total: page.total }), links, entries });
+  return { status: 200, headers: { 'Content-Type': fhirJson }, body };
+}

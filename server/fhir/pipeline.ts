@@ -1,0 +1,131 @@
+import { InterlockError } from '../../resources/outcome/error.ts';
+import { parseResource, assertValid } from '../../resources/validate/index.ts';
+import { GuardedRepository } from '../access/guard.ts';
+import type { AccessContext } from '../access/context.ts';
+import { parseSearch } from '../search/parse.ts';
+import type { BundleEntry } from './bundle-entries.ts';
+import type { Exchange, FhirRequest, FhirResponse, FhirServices, Interaction } from './exchange.ts';
+import { bundle } from './interactions/bundle.ts';
+import { history } from './interactions/history.ts';
+import { capabilities, read, vread } from './interactions/read.ts';
+import { search } from './interactions/search.ts';
+import { conditionalDelete, conditionalUpdate, create, remove, update } from './interactions/write.ts';
+import { preferences } from './responses.ts';
+import { routeOf } from './routes.ts';
+
+/*
+ * The whole path of a FHIR request, in order. What comes before, for requests by HTTP, is in http.ts: limits, headers,
+ * request id, authentication. Bundle entries start here, with the context of their Bundle.
+ *
+ *   step            interactions it runs for               what it does
+ */
+const steps: readonly Step[] = [
+  step(parseQuery,   ['search'],                            'strict or lenient by Prefer: handling; opens page cursors'),
+  step(parseBody,    ['create', 'update', 'conditional-update', 'bundle'], 'JSON of bounded size and depth, no duplicate keys'),
+  step(validateBody, ['create', 'update', 'conditional-update'], 'type and id agree with the URL; structure, required bindings'),
+  step(execute,      'every',                               'one file per interaction; decides, filters and audits through the guarded repository'),
+];
+
+/** How each interaction is carried out. */
+const interactions: Readonly<Record<Interaction, (exchange: Exchange) => Promise<FhirResponse> | FhirResponse>> = {
+  'capabilities': capabilities,
+  'read': read,
+  'vread': vread,
+  'create': create,
+  'update': update,
+  'delete': remove,
+  'conditional-update': conditionalUpdate,
+  'conditional-delete': conditionalDelete,
+  'search': search,
+  'history': history,
+  'bundle': (exchange) => bundle(exchange, runEntry),
+};
+
+/** What the audit calls an interaction that failed before the guarded repository was asked. */
+const auditActions: Readonly<Record<Interaction, 'C' | 'R' | 'U' | 'D' | 'E'>> = {
+  'capabilities': 'R', 'read': 'R', 'vread': 'R', 'create': 'C', 'update': 'U', 'delete': 'D', 'conditional-update': 'U', 'conditional-delete': 'D', 'search': 'E', 'history': 'R', 'bundle': 'E',
+};
+
+/**
+ * Carries a request through the steps.
+ * @throws InterlockError for every refusal and failure; its audit entry is durable then
+ */
+export async function handle(services: FhirServices, request: FhirRequest, context: AccessContext): Promise<FhirResponse> {
+  const guard = new GuardedRepository(services, context);
+  let exchange: Exchange | undefined;
+  try {
+    exchange = { services, request, context, guard, ...routeOf(request.method, request.path) };
+    for (const { run, appliesTo } of steps) {
+      if (appliesTo === 'every' || appliesTo.includes(exchange.interaction)) await run(exchange);
+    }
+    return exchange.response!;
+  } catch (error) {
+    const { interaction, type, id } = exchange ?? {};
+    const target = { ...(type === undefined ? {} : { type }), ...(id === undefined ? {} : { id }) };
+    await guard.recordFailure({ interaction: interaction ?? 'unknown', action: interaction === undefined ? 'E' : auditActions[interaction], ...target }, error);
+    throw error;
+  }
+}
+
+/** A Bundle's entry as a request of its own, under the same context. */
+async function runEntry({ services, context }: Exchange, entry: BundleEntry): Promise<FhirResponse> {
+  const [path = '', query = ''] = entry.url.split('?', 2);
+  const { ifMatch, ifNoneMatch, ifNoneExist, ifModifiedSince } = entry;
+  const headers = { ifMatch, ifNoneMatch, ifNoneExist, ifModifiedSince };
+  const given = Object.fromEntries(Object.entries(headers).filter(([, value]) => value !== undefined));
+  if (path === '' && entry.method === 'POST') throw new InterlockError('interaction-unsupported', { detail: 'A Bundle cannot stand in a Bundle.' });
+  const request: FhirRequest = {
+    method: entry.method,
+    path,
+    query: [...new URLSearchParams(query)],
+    headers: given,
+    ...(entry.bytes === undefined ? {} : { body: entry.bytes }),
+    ...(entry.resource === undefined ? {} : { resource: entry.resource }),
+  };
+  return handle(services, request, context);
+}
+
+async function parseQuery(exchange: Exchange): Promise<void> {
+  const { services, request, type, context } = exchange;
+  const cursorText = request.query.find(([name]) => name === '_cursor')?.[1];
+  const cursor = cursorText === undefined ? undefined : await services.cursors.open(cursorText, context);
+  if (cursor !== undefined) exchange.after = cursor.after;
+  exchange.search = parseSearch(type, cursor?.query ?? request.query, {
+    strict: preferences(request.headers.prefer).handling === 'strict',
+    defaultCount: services.limits.defaultPageCount,
+    maxCount: services.limits.maxPageCount,
+    nowMs: services.nowMs(),
+    baseUrl: services.baseUrl,
+  });
+}
+
+function parseBody(exchange: Exchange): void {
+  if (exchange.request.resource !== undefined) {
+    exchange.resource = exchange.request.resource;
+    return;
+  }
+  const { body } = exchange.request;
+  if (body === undefined || body.length === 0) throw new InterlockError('structure-invalid', { detail: 'A body is required.' });
+  const { maxResourceSizeBytes, maxBundleSizeBytes } = exchange.services.limits;
+  exchange.resource = parseResource(body, { maxBytes: exchange.interaction === 'bundle' ? maxBundleSizeBytes : maxResourceSizeBytes });
+}
+
+function validateBody({ resource, type, id, interaction }: Exchange): void {
+  if (resource!.resourceType !== type) throw new InterlockError('request-invalid', { detail: 'The resource is not of the type in the URL.' });
+  if (interaction === 'update' && resource!.id !== id) throw new InterlockError('request-invalid', { detail: 'The id in the resource is not that in the URL.' });
+  assertValid(resource!);
+}
+
+async function execute(exchange: Exchange): Promise<void> {
+  exchange.response = await interactions[exchange.interaction](exchange);
+}
+
+interface Step {
+  readonly run: (exchange: Exchange) => Promise<void> | void;
+  readonly appliesTo: 'every' | readonly Interaction[];
+  readonly duty: string;
+}
+
+function step(run: Step['run'], appliesTo: Step['appliesTo'], duty: string): Step {
+  return { run, appliesTo, duty };
+}

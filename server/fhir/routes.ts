@@ -1,0 +1,81 @@
+import { isResourceType } from '../../resources/definitions/index.ts';
+import { InterlockError } from '../../resources/outcome/error.ts';
+import type { Interaction } from './exchange.ts';
+
+/** Where a request leads. */
+export interface Route {
+  readonly interaction: Interaction;
+  readonly type?: string;
+  readonly id?: string;
+  readonly versionId?: number;
+}
+
+interface RouteRow {
+  readonly method: string;
+  /** `:type`, `:id` and `:vid` are variables, everything else is literal. */
+  readonly path: string;
+  readonly interaction: Interaction;
+}
+
+/** The routes of the FHIR API (https://hl7.org/fhir/R4/http.html#3.1.0): the CapabilityStatement is generated from the same rows. */
+export const routeTable: readonly RouteRow[] = [
+  { method: 'GET', path: 'metadata', interaction: 'capabilities' },
+  { method: 'POST', path: '', interaction: 'bundle' },
+  { method: 'GET', path: '', interaction: 'search' },
+  { method: 'POST', path: '_search', interaction: 'search' },
+  { method: 'GET', path: '_history', interaction: 'history' },
+  { method: 'GET', path: ':type', interaction: 'search' },
+  { method: 'POST', path: ':type/_search', interaction: 'search' },
+  { method: 'POST', path: ':type', interaction: 'create' },
+  { method: 'PUT', path: ':type', interaction: 'conditional-update' },
+  { method: 'DELETE', path: ':type', interaction: 'conditional-delete' },
+  { method: 'GET', path: ':type/_history', interaction: 'history' },
+  { method: 'GET', path: ':type/:id', interaction: 'read' },
+  { method: 'PUT', path: ':type/:id', interaction: 'update' },
+  { method: 'DELETE', path: ':type/:id', interaction: 'delete' },
+  { method: 'GET', path: ':type/:id/_history', interaction: 'history' },
+  { method: 'GET', path: ':type/:id/_history/:vid', interaction: 'vread' },
+];
+
+const compiledRows = routeTable.map((row) => ({ ...row, segments: row.path === '' ? [] : row.path.split('/') }));
+
+/** Ids as FHIR allows them (https://hl7.org/fhir/R4/datatypes.html#id). */
+export const idPattern = /^[A-Za-z0-9\-.]{1,64}$/;
+const versionPattern = /^[1-9][0-9]{0,8}$/;
+
+/**
+ * Finds the interaction of a request.
+ * @throws InterlockError `not-found` for paths and types that do not exist, `interaction-unsupported` for a method that a path does not take
+ */
+export function routeOf(method: string, path: string): Route {
+  const segments = path === '' ? [] : path.replace(/\/$/, '').split('/');
+  const asked = method === 'HEAD' ? 'GET' : method;
+  let pathExists = false;
+  for (const row of compiledRows) {
+    const route = match(row.segments, segments);
+    if (route === undefined) continue;
+    if (row.method === asked) return { interaction: row.interaction, ...route };
+    pathExists = true;
+  }
+  if (pathExists) throw new InterlockError('interaction-unsupported');
+  throw new InterlockError('not-found', { detail: 'No such resource type, operation or path.' });
+}
+
+function match(pattern: readonly string[], segments: readonly string[]): Omit<Route, 'interaction'> | undefined {
+  if (pattern.length !== segments.length) return undefined;
+  const route: { type?: string; id?: string; versionId?: number } = {};
+  for (const [index, expected] of pattern.entries()) {
+    const segment = segments[index]!;
+    if (expected === ':type') {
+      if (!isResourceType(segment)) return undefined;
+      route.type = segment;
+    } else if (expected === ':id') {
+      if (!idPattern.test(segment)) return undefined;
+      route.id = segment;
+    } else if (expected === ':vid') {
+      // A version id that cannot exist is an unknown version, not a bad request.
+      route.versionId = versionPattern.test(segment) ? Number(segment) : 0;
+    } else if (expected !== segment) return undefined;
+  }
+  return route;
+}

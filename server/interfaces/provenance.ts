@@ -1,0 +1,31 @@
+import type { Sink } from '../../channels/ports.ts';
+import { newId } from '../fhir/ids.ts';
+import type { ResourceJson } from '../storage/contract.ts';
+
+type Commit = Parameters<Sink['commit']>[0];
+
+/** Where a message came from and what it changed: its bytes as a Binary, and a Provenance that points to it. */
+export function provenanceOf(request: Commit, targets: readonly string[]): { binary: { id: string; resource: ResourceJson }; provenance: ResourceJson | undefined } {
+  const id = newId();
+  const binary: ResourceJson = { resourceType: 'Binary', contentType: request.source.contentType, data: request.source.bytes.toString('base64') };
+  if (targets.length === 0) return { binary: { id, resource: binary }, provenance: undefined };
+  const provenance: ResourceJson = {
+    resourceType: 'Provenance',
+    target: [...new Set(targets)].map((reference) => ({ reference })),
+    ...(request.plan.eventAtMs === undefined ? {} : { occurredDateTime: new Date(request.plan.eventAtMs).toISOString() }),
+    recorded: new Date(request.receivedAtMs).toISOString(),
+    activity: { coding: [{ system: 'http://terminology.hl7.org/CodeSystem/v3-DataOperation', code: 'UPDATE', display: 'revise' }], text: request.plan.messageType },
+    agent: [
+      {
+        type: { coding: [{ system: 'http://terminology.hl7.org/CodeSystem/provenance-participant-type', code: 'transmitter', display: 'Transmitter' }] },
+        who: { identifier: { system: 'urn:interlock:partner', value: request.partner.name }, display: request.partner.name },
+      },
+      {
+        type: { coding: [{ system: 'http://terminology.hl7.org/CodeSystem/provenance-participant-type', code: 'assembler', display: 'Assembler' }] },
+        who: { display: 'Interlock' },
+      },
+    ],
+    entity: [{ role: 'source', what: { reference: `Binary/${id}`, ...(request.controlId === undefined ? {} : { identifier: { system: `urn:interlock:message:${request.channelId}`, value: request.controlId } }) } }],
+  };
+  return { binary: { id, resource: binary }, provenance };
+}
