@@ -1,8 +1,8 @@
-import { existsSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { InterlockError } from '../../resources/outcome/error.ts';
-import { ensurePrivateDir, writeFileAtomic } from '../pki/files.ts';
+import { writeFileAtomic } from '../pki/files.ts';
 
 /** A data directory that this process alone uses. */
 export interface DataLock {
@@ -16,7 +16,7 @@ export interface DataLock {
  * @throws InterlockError `data-locked` if another process holds it
  */
 export function lockDataDir(dataDir: string): DataLock {
-  ensurePrivateDir(dataDir);
+  mkdirSync(dataDir, { recursive: true, mode: 0o700 });
   const pidFile = join(dataDir, 'interlock.pid');
   const database = new DatabaseSync(join(dataDir, 'interlock.lock'), { timeout: 0 });
   try {
@@ -34,4 +34,9 @@ export function lockDataDir(dataDir: string): DataLock {
       database.close();
     },
   };
+}
+
+/** True if a server has been set up in this data directory before: then missing keys are an error, not a first start. */
+export function isDataDirUsed(dataDir: string): boolean {
+  return existsSync(join(dataDir, 'pki', 'ca.crt')) || existsSync(join(dataDir, 'mongo', 'state.json'));
 }

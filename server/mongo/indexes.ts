@@ -13,6 +13,17 @@ export interface IndexRow {
 /** Every collection and index of both databases. */
 export const indexes: readonly IndexRow[] = [
   { database: 'app', collection: 'keys', why: 'Wrapped data keys, read by id and listed at start.' },
+  { database: 'app', collection: 'inbox_sequence', why: 'One counter: the order in which messages were recorded.' },
+  { database: 'app', collection: 'channels', why: 'Which channels are paused, by id.' },
+  { database: 'app', collection: 'inbox', keys: { dedup: 1 }, options: { unique: true, partialFilterExpression: { dedup: { $exists: true } } }, why: 'The same message again gets its stored acknowledgement; of two at once only one gets in.' },
+  { database: 'app', collection: 'inbox', keys: { control: 1 }, options: { sparse: true }, why: 'A control id that is used again with another body is flagged.' },
+  { database: 'app', collection: 'inbox', keys: { refusal: 1 }, options: { unique: true, partialFilterExpression: { refusal: { $exists: true } } }, why: 'The same refused message again only counts.' },
+  { database: 'app', collection: 'inbox', keys: { channel: 1, seq: 1 }, options: { partialFilterExpression: { live: true } }, why: 'The router looks at the oldest live messages first; also the backlog and its age.' },
+  { database: 'app', collection: 'inbox', keys: { multi: 1, channel: 1, seq: 1 }, options: { partialFilterExpression: { live: true, multi: true } }, why: 'Messages that tie ordering keys together (merges) are always among those the router sees.' },
+  { database: 'app', collection: 'inbox', keys: { keys: 1, seq: 1 }, options: { unique: true, partialFilterExpression: { live: true } }, why: 'No two messages have the same place in the order of a key.' },
+  { database: 'app', collection: 'inbox', keys: { channel: 1, state: 1, seq: 1 }, why: 'Status by state and recent rate; dead letters oldest first.' },
+  { database: 'app', collection: 'inbox', keys: { storedAt: 1 }, options: { sparse: true }, why: 'Purge removes the content of what was stored long ago.' },
+  { database: 'app', collection: 'partners', keys: { fingerprints: 1 }, options: { unique: true, partialFilterExpression: { fingerprints: { $exists: true } } }, why: 'A certificate belongs to one partner; looked up for every message.' },
   { database: 'audit', collection: 'audit', why: 'Sealed blocks of the audit trail, insert-only; the writer may use no collection but this.' },
   { database: 'audit', collection: 'audit', keys: { 'e.x': 1, to: 1 }, why: 'Entries by blind token (patient, person, resource, request, outcome of a day), in the order of time.' },
   { database: 'audit', collection: 'audit', keys: { 'e.i': 1 }, why: 'One entry by its id: AuditEvent read, and which entries a crashed process left out.' },

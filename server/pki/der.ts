@@ -5,9 +5,12 @@ import forge from 'node-forge';
 const { asn1 } = forge;
 const { Class, Type } = asn1;
 
-// Two things that node-forge has and its published types leave out.
+// What node-forge can do and its published types leave out: options, any tag number, a helper.
 const untyped = forge as unknown as {
-  readonly asn1: { fromDer(bytes: forge.util.ByteStringBuffer, options: { strict: boolean; parseAllBytes: boolean; decodeBitStrings: boolean }): Node };
+  readonly asn1: {
+    create(tagClass: forge.asn1.Class, tag: number, constructed: boolean, value: string | Node[]): Node;
+    fromDer(bytes: forge.util.ByteStringBuffer, options: { strict: boolean; parseAllBytes: boolean; decodeBitStrings: boolean }): Node;
+  };
   readonly util: { bytesFromIP(address: string): string | null };
 };
 
@@ -37,9 +40,9 @@ export const bits = (bytes: Uint8Array, unusedBits = 0): Node => asn1.create(Cla
 /** BOOLEAN TRUE */
 export const yes = (): Node => asn1.create(Class.UNIVERSAL, Type.BOOLEAN, false, '\xff');
 /** Context-specific tag around other nodes (constructed). */
-export const tagged = (tag: number, ...items: Node[]): Node => asn1.create(Class.CONTEXT_SPECIFIC, tag as forge.asn1.Type, true, items);
+export const tagged = (tag: number, ...items: Node[]): Node => untyped.asn1.create(Class.CONTEXT_SPECIFIC, tag, true, items);
 /** Context-specific tag with bytes of its own (primitive). */
-export const taggedBytes = (tag: number, bytes: Uint8Array): Node => asn1.create(Class.CONTEXT_SPECIFIC, tag as forge.asn1.Type, false, binary(bytes));
+export const taggedBytes = (tag: number, bytes: Uint8Array): Node => untyped.asn1.create(Class.CONTEXT_SPECIFIC, tag, false, binary(bytes));
 /** UTCTime before 2050, GeneralizedTime from then on (RFC 5280, section 4.1.2.5). */
 export const time = (at: Date): Node =>
   at.getUTCFullYear() < 2050

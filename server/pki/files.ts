@@ -36,7 +36,7 @@ export function isDiskFull(cause: unknown): boolean {
 
 /** The `code` of a system error (`ENOENT`, …); empty for anything else. */
 export function errnoCode(cause: unknown): string {
-  return cause instanceof Error && 'code' in cause && typeof cause.code === 'string' ? cause.code : '';
+  return typeof cause === 'object' && cause !== null && 'code' in cause && typeof cause.code === 'string' ? cause.code : '';
 }
 
 /**
