@@ -1,3 +1,4 @@
+import { normalizeCode } from '../../resources/search-values/index.ts';
 import type { Keyring } from '../kms/keyring.ts';
 import type { AuditRecord } from './record.ts';
 
@@ -20,8 +21,11 @@ export const selectiveActions: ReadonlySet<string> = new Set(['C', 'U', 'D']);
 export const term = {
   request: (id: string) => `request|${id}`,
   message: (id: string) => `message|${id}`,
-  agent: (id: string) => `agent|${id}`,
+  /** Searched as a token too, so without case. */
+  agent: (id: string) => `agent|${normalizeCode(id)}`,
   reference: (type: string, id: string) => `reference|${type}/${id}`,
+  /** The same, of `Type/id`. */
+  entity: (reference: string) => `reference|${reference}`,
   outcome: (code: string) => `outcome|${code}`,
   action: (code: string) => `action|${code}`,
   kind: (kind: string) => `kind|${kind}`,
@@ -90,6 +94,6 @@ export class Tokens {
 
   /** Tokens of a record, sorted, so that their order says nothing about which is which. */
   ofRecord(record: AuditRecord): Buffer[] {
-    return termsOf(record).map((one) => this.of(one)).sort(Buffer.compare);
+    return termsOf(record).map((one) => this.of(one)).sort((a, b) => Buffer.compare(a, b));
   }
 }

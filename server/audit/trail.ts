@@ -75,14 +75,31 @@ export async function openAuditTrail(options: AuditTrailOptions): Promise<OpenAu
     return { i: entry.id, x: tokens.ofRecord(record), b, ...(recovered ? { r: true } : {}) };
   };
 
-  const enqueue = async (entries: readonly PreparedEntry[], mode: 'plain' | 'committed' | 'recovered'): Promise<void> => {
+  // Appends that were accepted but are not yet queued; closing waits for them.
+  const preparing = new Set<Promise<unknown>>();
+  let closing = false;
+
+  const makeReady = async (entries: readonly PreparedEntry[], mode: 'plain' | 'committed' | 'recovered'): Promise<BlockEntry[]> => {
     const ready: BlockEntry[] = [];
     for (const [index, entry] of entries.entries()) {
       ready.push(await toBlockEntry(entry, mode === 'recovered'));
       // A bundle's 5,000 entries must not hold up everybody else.
       if (index % entriesPerTurn === entriesPerTurn - 1) await new Promise(setImmediate);
     }
-    await writer.append(ready, mode === 'committed');
+    return ready;
+  };
+
+  const enqueue = async (entries: readonly PreparedEntry[], mode: 'plain' | 'committed' | 'recovered'): Promise<void> => {
+    const committed = mode === 'committed';
+    if (closing) throw new InterlockError(committed ? 'outcome-unknown' : 'audit-unavailable');
+    const ready = makeReady(entries, mode);
+    preparing.add(ready);
+    try {
+      const blockEntries = await ready;
+      await writer.append(blockEntries, committed);
+    } finally {
+      preparing.delete(ready);
+    }
   };
 
   const missing = async (ids: readonly Buffer[]): Promise<Buffer[]> => {
@@ -102,7 +119,10 @@ export async function openAuditTrail(options: AuditTrailOptions): Promise<OpenAu
     prepare,
     append: (entries) => enqueue(entries, 'plain'),
     record: async (record) => enqueue([prepare(record)], 'plain'),
-    assertAvailable: () => writer.assertAvailable(),
+    assertAvailable: () => {
+      if (closing) throw new InterlockError('audit-unavailable');
+      writer.assertAvailable();
+    },
     appendCommitted: (entries) => enqueue(entries, 'committed'),
     missing,
     appendRecovered: async (entries) => {
@@ -110,6 +130,10 @@ export async function openAuditTrail(options: AuditTrailOptions): Promise<OpenAu
       await enqueue(entries.filter((entry) => absent.has(entry.id.toString('hex'))), 'recovered');
     },
     head: () => writer.head,
-    close: (timeoutMs = 5_000) => writer.close(timeoutMs),
+    async close(timeoutMs = 5_000) {
+      closing = true;
+      await Promise.allSettled(preparing);
+      return writer.close(timeoutMs);
+    },
   };
 }

@@ -125,12 +125,12 @@ function entitiesOf(record: AuditRecord, pattern: Pattern, subject: Subject): ob
   const { channel, client, command } = record;
   if (channel !== undefined) {
     const detail = details({ channel: channel.id, messageType: channel.messageType, controlId: channel.controlId });
-    entities.push({ what: { identifier: { value: channel.messageId } }, type: entityKind.systemObject, role: entityRole.job, ...detail });
+    entities.push({ what: { identifier: { value: channel.messageId } }, type: entityKind.other, role: entityRole.job, ...detail });
   }
   if (client !== undefined) {
-    entities.push({ what: { identifier: { value: client.id } }, type: entityKind.systemObject, role: entityRole.securityResource, ...details({ grantType: client.grantType, scope: client.scope }) });
+    entities.push({ what: { identifier: { value: client.id } }, type: entityKind.other, role: entityRole.securityResource, ...details({ grantType: client.grantType, scope: client.scope }) });
   }
-  if (command !== undefined) entities.push({ type: entityKind.systemObject, role: entityRole.job, name: command });
+  if (command !== undefined) entities.push({ type: entityKind.other, role: entityRole.job, name: command });
   const { actor, breakGlassReason, count } = record;
   entities.push({
     what: { identifier: { value: record.requestId } },
