@@ -62,8 +62,12 @@ const componentErrata: Readonly<Record<string, string>> = {
 /** In the package, but of a later release than R4 4.0.1. */
 const laterTypes: ReadonlySet<string> = new Set(['SubscriptionStatus']);
 
-/** Resource and data types, ordered by kind and name. Profiles and logical models are left out. */
-export function compactStructures(definitions: readonly Definition[]): Structure[] {
+/**
+ * Resource and data types, ordered by kind and name. Profiles and logical models are left out.
+ *
+ * @param isR4 tells whether R4 has an element: the package has some of later releases and of its own server
+ */
+export function compactStructures(definitions: readonly Definition[], isR4: (path: string) => boolean): Structure[] {
   return definitions
     .filter((it) => it.resourceType === 'StructureDefinition' && it.derivation !== 'constraint' && it.kind !== 'logical' && !laterTypes.has(it.name!))
     .filter((it) => it.name !== 'MetadataResource')
@@ -72,7 +76,7 @@ export function compactStructures(definitions: readonly Definition[]): Structure
       kind: it.kind as Structure['kind'],
       abstract: it.abstract ?? false,
       ...(it.baseDefinition !== undefined && { base: it.baseDefinition.replace(typeBase, '') }),
-      elements: it.snapshot!.element.map((element) => compactElement(element, it)),
+      elements: it.snapshot!.element.filter(({ path }) => it.kind === 'primitive-type' || isR4(path)).map((element) => compactElement(element, it)),
     }))
     .sort((a, b) => compare(a.kind, b.kind) || compare(a.type, b.type));
 }
@@ -107,7 +111,7 @@ function compactType(type: NonNullable<PublishedElement['type']>[number], path: 
   return {
     code: code.replace('http://hl7.org/fhirpath/', ''),
     ...(type.profile !== undefined && { profiles: type.profile }),
-    ...(type.targetProfile !== undefined && !type.targetProfile.includes(`${typeBase}Resource`) && { targets: type.targetProfile.map((it) => it.replace(typeBase, '')) }),
+    ...(type.targetProfile !== undefined && !type.targetProfile.includes(`${typeBase}Resource`) && { targets: type.targetProfile.filter((it) => it.startsWith(typeBase)).map((it) => it.replace(typeBase, '')) }),
     ...(regex !== undefined && { regex }),
   };
 }

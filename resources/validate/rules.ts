@@ -13,7 +13,8 @@ export function objectsOf(value: unknown): readonly JsonObject[] {
   return Array.isArray(value) ? value.filter(isObject) : [];
 }
 
-type Rule = (report: Report, data: JsonObject, pointer: string) => void;
+/** Adds what it finds wrong with an object of its type, at a JSON pointer. */
+export type Rule = (report: Report, data: JsonObject, pointer: string) => void;
 
 /** Rules of the specification that hold for a type wherever it occurs, beyond its structure; named by their published keys. */
 export const rulesByNode: ReadonlyMap<string, Rule> = new Map<string, Rule>([

@@ -4,7 +4,7 @@ import { isFhirJson } from './json.ts';
 import { nodeOf, type Node, type Property } from './nodes.ts';
 import { primitiveFormats, primitiveSchema } from './primitives.ts';
 import { Report } from './report.ts';
-import { checkConceptBinding, checkContained, checkReference, isObject, rulesByNode, type JsonObject } from './rules.ts';
+import { checkConceptBinding, checkContained, checkReference, isObject, rulesByNode, type JsonObject, type Rule } from './rules.ts';
 
 /*
  * One small JSON Schema per node (resource, data type or element with children), compiled when data first needs it: HL7's whole
@@ -28,18 +28,26 @@ ajv.addKeyword({
 /** Where ajv is: what it hands to a keyword, and takes to start further down. */
 type DataValidationCxt = NonNullable<Parameters<ValidateFunction>[1]>;
 
-type Check = (report: Report, data: unknown, at: DataValidationCxt) => void;
+/** `partner`: of a companion, the primitive value beside it. */
+type Check = (report: Report, data: unknown, at: DataValidationCxt, partner?: unknown) => void;
 
-const compiled = new Map<string, ValidateFunction>();
+interface CompiledNode {
+  readonly node: Node;
+  readonly validate: ValidateFunction;
+  readonly rule: Rule | undefined;
+}
+
+const compiled = new Map<string, CompiledNode>();
 
 /** Compiles what a node needs itself; nodes below it follow on first use. */
-export function compileNode(name: string): ValidateFunction {
-  let validate = compiled.get(name);
-  if (validate === undefined) {
-    validate = ajv.compile(schemaOf(nodeOf(name)));
-    compiled.set(name, validate);
+export function compileNode(name: string): CompiledNode {
+  let entry = compiled.get(name);
+  if (entry === undefined) {
+    const node = nodeOf(name);
+    entry = { node, validate: ajv.compile(schemaOf(node)), rule: rulesByNode.get(name) };
+    compiled.set(name, entry);
   }
-  return validate;
+  return entry;
 }
 
 function schemaOf({ isResource, properties }: Node): AnySchemaObject {
@@ -64,20 +72,18 @@ function readResource(report: Report, data: unknown, at: DataValidationCxt): dat
     report.add(at.instancePath, 'structure-invalid', 'It is not a resource of a type that FHIR R4 has.');
     return false;
   }
-  checkNode(report, data.resourceType, data, at);
+  checkNode(report, compileNode(data.resourceType), data, at);
   return true;
 }
 
-function checkNode(report: Report, name: string, data: unknown, at: DataValidationCxt): void {
+function checkNode(report: Report, { node, validate, rule }: CompiledNode, data: unknown, at: DataValidationCxt): void {
   if (report.full) return;
   const pointer = at.instancePath;
-  const validate = compileNode(name);
   if (!validate.call(report, data, at)) collect(report, validate.errors ?? []);
   if (!isObject(data)) return;
-  const node = nodeOf(name);
-  if (!node.isResource && !hasContent(data)) report.add(pointer, 'structure-invalid', 'It is an empty object (ele-1).');
+  if (!node.isResource && node.name !== 'Element' && !hasContent(data)) report.add(pointer, 'structure-invalid', 'It is an empty object (ele-1).');
   if (node.groups.length > 0) checkGroups(report, node, data, pointer);
-  rulesByNode.get(name)?.(report, data, pointer);
+  rule?.(report, data, pointer);
 }
 
 /** Required elements and choices. A primitive counts as present when only its companion, with an extension, is. */
@@ -102,16 +108,28 @@ function hasContent(data: JsonObject): boolean {
 
 /** What ajv alone cannot see in a property's value. */
 function checkOf(property: Property): Check {
-  if (property.repeats) return arrayCheck(property, itemCheckOf(property));
-  return itemCheckOf(property);
+  const check = itemCheckOf(property);
+  if (property.repeats) return arrayCheck(property, check);
+  return property.companion ? (report, data, at) => check(report, data, at, (at.parentData as JsonObject)[String(at.parentDataProperty).slice(1)]) : check;
 }
 
 function itemCheckOf(property: Property): Check {
-  const { type, kind, targets, valueSet } = property;
+  const { type, kind, companion, targets, valueSet } = property;
   if (kind === 'resource') return resourceCheck;
   if (kind === 'primitive') return primitiveCheck(property);
+  let next: CompiledNode | undefined;
+  if (companion) {
+    return (report, data, at, partner) => {
+      next ??= compileNode(type);
+      checkNode(report, next, data, at);
+      // Beside a value an id is enough; alone, only an extension says anything.
+      const isBare = isObject(data) && data['extension'] === undefined && (data['id'] === undefined || partner === undefined || partner === null);
+      if (isBare) report.add(at.instancePath, 'structure-invalid', 'It is an empty object (ele-1).');
+    };
+  }
   return (report, data, at) => {
-    checkNode(report, type, data, at);
+    next ??= compileNode(type);
+    checkNode(report, next, data, at);
     if (!isObject(data)) return;
     if (type === 'Reference') checkReference(report, data, at.instancePath, targets);
     if (valueSet !== undefined) checkConceptBinding(report, data, at.instancePath, valueSet);
@@ -141,23 +159,24 @@ function primitiveCheck({ type, repeats, valueSet }: Property): Check {
   };
 }
 
-/** Arrays have items; `null` only fills the place of a primitive, or of its companion, whose partner is there. */
+/** Arrays have items; `null` only fills the place of a primitive whose companion is there, or of a companion. */
 function arrayCheck({ kind, companion }: Property, check: Check): Check {
   return (report, data, at) => {
     if (!Array.isArray(data) || data.length === 0) {
       report.add(at.instancePath, 'structure-invalid', Array.isArray(data) ? 'It is an empty array.' : 'It must be an array.');
       return;
     }
-    const name = String(at.parentDataProperty);
     const parent = at.parentData as JsonObject;
+    const name = String(at.parentDataProperty);
     const partners = kind === 'primitive' ? parent[`_${name}`] : companion ? parent[name.slice(1)] : undefined;
     const item: DataValidationCxt = { ...at, parentData: data };
     for (let index = 0; index < data.length && !report.full; index += 1) {
       item.instancePath = `${at.instancePath}/${index}`;
       item.parentDataProperty = index;
       const partner: unknown = Array.isArray(partners) ? partners[index] : undefined;
-      if (data[index] === null && partner !== null && partner !== undefined) continue;
-      check(report, data[index], item);
+      // Where both are null, the primitive's side reports it.
+      if (data[index] === null && (companion ? partner !== undefined : isObject(partner))) continue;
+      check(report, data[index], item, partner);
     }
   };
 }

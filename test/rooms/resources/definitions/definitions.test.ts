@@ -24,6 +24,11 @@ describe('types', () => {
 });
 
 describe('elements', () => {
+  test('none but R4\'s', () => {
+    for (const path of ['Meta.project', 'Binary.url', 'ResearchStudy.label', 'ResearchStudy.label.id', 'DeviceDefinition.classification']) expect(elementOf(path.split('.')[0]!, path)).toBeUndefined();
+    for (const path of ['Meta.tag', 'Binary.data', 'ResearchStudy.arm.id', 'Bundle.entry.link', 'Observation.value[x]']) expect(elementOf(path.split('.')[0]!, path)).toBeDefined();
+  });
+
   test('choice, cardinality, targets, binding, invariants', () => {
     expect(elementOf('Observation', 'Observation.value[x]')!.types.map((it) => it.code)).toEqual(['Quantity', 'CodeableConcept', 'string', 'boolean', 'integer', 'Range', 'Ratio', 'SampledData', 'time', 'dateTime', 'Period']);
     expect(elementOf('Observation', 'Observation.status')).toMatchObject({ min: 1, max: '1', binding: { strength: 'required', valueSet: 'http://hl7.org/fhir/ValueSet/observation-status' } });
