@@ -5,6 +5,7 @@ import type { Constraint, ElementRule, ElementType, Structure } from './types.ts
 export interface Definition {
   readonly resourceType: string;
   readonly url?: string;
+  readonly version?: string;
   readonly name?: string;
   readonly type?: string;
   readonly kind?: string;
@@ -161,7 +162,8 @@ export interface CompactSearchParams {
 
 /**
  * Search parameters by resource type. A published expression serves several types (`Patient.name | Person.name`); each
- * type gets its own alternatives. Parameters without an expression (`_text`, `_content`, `_query`) are left out.
+ * type gets its own alternatives. Left out: those of later releases, and those without an expression (`_text`, `_content`,
+ * `_query`).
  */
 export function compactSearchParams(definitions: readonly Definition[], types: readonly string[]): CompactSearchParams[] {
   const codeByUrl = new Map(definitions.map((it) => [it.url!, it.code!]));
@@ -170,7 +172,7 @@ export function compactSearchParams(definitions: readonly Definition[], types: r
     params: definitions
       .flatMap((it): SearchParam[] => {
         const base = [type, 'DomainResource', 'Resource'].find((name) => it.base?.includes(name));
-        if (base === undefined || it.expression === undefined) return [];
+        if (base === undefined || it.expression === undefined || it.version !== '4.0.1') return [];
         const components = it.component?.map((part) => ({ code: codeByUrl.get(part.definition)!, expression: componentErrata[part.definition] ?? part.expression }));
         return [{
           code: it.code!,

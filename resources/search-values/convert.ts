@@ -76,7 +76,7 @@ const converters: Readonly<Record<Exclude<SearchParamType, 'composite'>, Readonl
   uri: {
     uri: () => uriValue,
     url: () => uriValue,
-    canonical: () => uriValue,
+    canonical: () => canonicalUriValue,
   },
   // Location.near; its comparison needs the whole position.
   special: { BackboneElement: none },
@@ -196,7 +196,13 @@ function referenceValues(node: unknown, out: SearchValue[], context: ValueContex
   out.push({ ...(value ?? { kind: 'reference' }), ...(logical !== undefined && { identifier: logical }) });
 }
 
-/** A canonical with a version is found both with and without it. */
+/** A canonical with a version is found both with and without it; here and where it counts as a reference. */
+function canonicalUriValue(node: unknown, out: SearchValue[]): void {
+  uriValue(node, out);
+  const bar = typeof node === 'string' ? node.indexOf('|') : -1;
+  if (bar > 0) out.push({ kind: 'uri', value: (node as string).slice(0, bar) });
+}
+
 function canonicalValues(node: unknown, out: SearchValue[], context: ValueContext): void {
   const literal = text(node);
   const value = literal === undefined ? undefined : referenceValue(literal, context.baseUrl);

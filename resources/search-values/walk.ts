@@ -1,4 +1,4 @@
-import { elementOf, type ElementRule } from '../definitions/index.ts';
+import { elementOf, structureOf, type ElementRule } from '../definitions/index.ts';
 import { parseExpression, type PathExpression } from './expression.ts';
 import { targetTypeOf } from './reference.ts';
 
@@ -61,8 +61,7 @@ export function compileExpression(expression: string, context: Walk, resourceTyp
       case 'child':
         return children(compile(tree.of), tree.name);
       case 'cast':
-        // Compared without case because R4 writes `as(DateTime)` once.
-        return compile(tree.of).filter((walk) => walk.type.toLowerCase() === tree.type.toLowerCase());
+        return compile(tree.of).filter((walk) => isA(walk.type, tree.type));
       case 'index':
         return compile(tree.of).map((walk) => refineLast(walk, { index: tree.at }));
       case 'whereEquals':
@@ -77,6 +76,12 @@ export function compileExpression(expression: string, context: Walk, resourceTyp
     if (found.length === 0) throw new Error(`${expression}: R4 has no element ${name} there`);
     return found;
   }
+}
+
+/** Type or subtype; compared without case because R4 writes `as(DateTime)` once. */
+function isA(type: string, ancestor: string): boolean {
+  for (let at: string | undefined = type; at !== undefined; at = structureOf(at)?.base) if (at.toLowerCase() === ancestor.toLowerCase()) return true;
+  return false;
 }
 
 function childrenOf(walk: Walk, name: string): Walk[] {
