@@ -61,7 +61,7 @@ export function or(of: readonly TokenExpr[]): TokenExpr {
   const flat = [...new Set(of.flatMap((expr) => (expr.op === 'or' ? expr.of : [expr])))].filter((expr) => expr.op !== 'false');
   if (flat.some((expr) => expr.op === 'true')) return always;
   const lists = flat.filter((expr) => expr.op === 'in');
-  const rest = flat.filter((expr) => expr.op !== 'in');
+  const rest: TokenExpr[] = flat.filter((expr) => expr.op !== 'in');
   if (lists.length > 1) rest.push({ op: 'in', labels: [...new Set(lists.flatMap(({ labels }) => labels))], rank: Math.max(...lists.map(({ rank }) => rank)) });
   else rest.push(...lists);
   return rest.length === 0 ? never : rest.length === 1 ? rest[0]! : { op: 'or', of: rest };

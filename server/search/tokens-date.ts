@@ -1,5 +1,5 @@
 import type { CriterionValue } from './criteria.ts';
-import { always, and, andBounds, anyToken, exactly, not, notBounds, or, orBounds, ranks, type Bounds } from './token-expr.ts';
+import { and, andBounds, anyToken, exactly, not, notBounds, orBounds, ranks, type Bounds } from './token-expr.ts';
 
 /*
  * A date value [lo, hi) is found by tokens of its end points, lo and last = hi - 1 ms: each has one token for its decade,
@@ -13,7 +13,7 @@ const endYear = 2150;
 const firstDay = Date.UTC(firstYear, 0, 1) / dayMs;
 const endDay = Date.UTC(endYear, 0, 1) / dayMs;
 
-/** Days that begin later than this many milliseconds are never asked for one by one. */
+/** A span of time as buckets. */
 interface Cover {
   /** Buckets that lie wholly within the time asked for. */
   readonly inner: readonly string[];
@@ -107,8 +107,7 @@ export function dateBounds(scope: string, { prefix, lo: a, hi: b }: Extract<Crit
     case 'ne': {
       const present = end('lo', -Infinity, Infinity).upper;
       const outside = notBounds(within());
-      return { upper: and([present, or([outside.upper, many])]), lower: and([present, outside.lower]) };
+      return { upper: and([present, outside.upper]), lower: and([present, outside.lower]) };
     }
-    default: return { upper: always, lower: not(always) };
   }
 }

@@ -37,7 +37,7 @@ export function decodeBody(bytes: Buffer): VersionBody {
   let at = 1;
   const short = (): string => {
     const end = at + 1 + bytes[at]!;
-    const text = bytes.latin1Slice(at + 1, end);
+    const text = bytes.toString('latin1', at + 1, end);
     at = end;
     return text;
   };

@@ -53,6 +53,7 @@ const format = 'interlock-version-1';
 export class DocumentCodec {
   readonly #keyring: Keyring;
   readonly #tenant: string;
+  readonly #typeCodes = new Map<string, number>();
 
   constructor(keyring: Keyring, tenant: string) {
     this.#keyring = keyring;
@@ -64,7 +65,12 @@ export class DocumentCodec {
   }
 
   typeCode(type: string): number {
-    return this.#keyring.mac('id', [this.#tenant, 'type code', type], 6, this.#tenant).readUIntBE(0, 6);
+    let code = this.#typeCodes.get(type);
+    if (code === undefined) {
+      code = this.#keyring.mac('id', [this.#tenant, 'type code', type], 6, this.#tenant).readUIntBE(0, 6);
+      if (this.#typeCodes.size < 1_000) this.#typeCodes.set(type, code);
+    }
+    return code;
   }
 
   /** Seals a version into the document of `resources`. */
@@ -122,7 +128,7 @@ export class DocumentCodec {
   }
 
   #aad({ _id, vid, at, del, key }: Pick<StoredDocument, '_id' | 'vid' | 'at' | 'del' | 'key'>): string {
-    return `${format}|${this.#tenant}|resource|${_id.hexSlice(0, idBytes)}|${vid}|${at.getTime()}|${del}|${key}`;
+    return `${format}|${this.#tenant}|resource|${_id.toString('hex', 0, idBytes)}|${vid}|${at.getTime()}|${del}|${key}`;
   }
 
   /** HMAC over every field in this order, each of fixed size or with its length before it. */

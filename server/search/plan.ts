@@ -1,0 +1,75 @@
+import type { Criterion } from './criteria.ts';
+import { paramBounds, patientsNamed, compartmentLabel } from './tokens.ts';
+import { always, and, andBounds, anyToken, exactly, isExact, never, not, notBounds, orBounds, ranks, unknown, type Bounds, type TokenExpr } from './token-expr.ts';
+
+/** How one resource type is searched. */
+export interface TypePlan {
+  readonly type: string;
+  /** Every match meets this. */
+  readonly candidates: TokenExpr;
+  /** Everything that meets this matches. */
+  readonly certain: TokenExpr;
+  /** The two are the same: no post-filter is needed. */
+  readonly exact: boolean;
+  /** What is left to check of candidates: the conditions that their tokens do not settle. */
+  readonly residual: Criterion;
+  /** Candidates that only the post-filter can decide about. */
+  readonly doubtful: TokenExpr;
+}
+
+/** Plans a search of one type: which documents the tokens pick, and whether that is the answer already. */
+export function planType(type: string, where: Criterion): TypePlan {
+  const bounds = boundsOf(where, type, []);
+  const named = namedBy(flatten(where), []);
+  return {
+    type,
+    candidates: bounds.upper,
+    certain: bounds.lower,
+    exact: isExact(bounds),
+    residual: { op: 'all', of: flatten(where).filter((part) => !isExact(boundsOf(part, type, named))) },
+    doubtful: isExact(bounds) ? never : and([bounds.upper, not(bounds.lower)]),
+  };
+}
+
+/** @param patients a matching resource concerns one of these, as a condition beside this one asks; empty: unknown */
+function boundsOf(criterion: Criterion, type: string, patients: readonly string[]): Bounds {
+  switch (criterion.op) {
+    case 'all': {
+      const parts = flatten(criterion);
+      const named = namedBy(parts, patients);
+      return andBounds(parts.map((part) => boundsOf(part, type, named)));
+    }
+    case 'any': return orBounds(criterion.of.map((part) => boundsOf(part, type, patients)));
+    case 'not': return notBounds(boundsOf(criterion.of, type, patients));
+    case 'type': return exactly(criterion.types.includes(type) ? always : never);
+    case 'compartment': return exactly(anyToken(criterion.ids.map((id) => compartmentLabel(type, id)), ranks.patient));
+    case 'id': return exactly(criterion.ids.length === 0 ? never : { op: 'id', ids: criterion.ids });
+    case 'lastUpdated': return exactly(recorded(criterion));
+    case 'present': return unknown;
+    case 'param': return paramBounds(type, criterion, patients);
+  }
+}
+
+function namedBy(parts: readonly Criterion[], otherwise: readonly string[]): readonly string[] {
+  return parts.map(patientsNamed).find((ids) => ids.length > 0) ?? otherwise;
+}
+
+/** Conditions that must all hold, nested ones and lone alternatives of which only one fits the type included. */
+function flatten(criterion: Criterion): readonly Criterion[] {
+  if (criterion.op === 'all') return criterion.of.flatMap(flatten);
+  if (criterion.op === 'any' && criterion.of.length === 1) return flatten(criterion.of[0]!);
+  return [criterion];
+}
+
+/** A time of recording is a point: one millisecond long (https://hl7.org/fhir/R4/search.html#lastUpdated). */
+function recorded({ prefix, lo, hi }: Extract<Criterion, { op: 'lastUpdated' }>): TokenExpr {
+  const span = (fromMs: number, untilMs: number): TokenExpr => (fromMs < untilMs ? { op: 'recorded', fromMs, untilMs } : never);
+  switch (prefix) {
+    case 'eq': case 'ap': return span(lo, hi);
+    case 'ne': return not(span(lo, hi));
+    case 'gt': case 'sa': return span(hi, Infinity);
+    case 'lt': case 'eb': return span(-Infinity, lo);
+    case 'ge': return span(lo, Infinity);
+    case 'le': return span(-Infinity, hi);
+  }
+}

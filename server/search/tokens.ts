@@ -1,0 +1,195 @@
+import { normalizeCode, normalizeString, type SearchParam, type SearchValue } from '../../resources/search-values/index.ts';
+import type { Criterion, CriterionValue, SearchModifier } from './criteria.ts';
+import { isCommon, spreadOf } from './token-policy.ts';
+import { dateBounds, indexDates } from './tokens-date.ts';
+import { anyToken, atMost, exactly, orBounds, ranks, unknown, type Bounds } from './token-expr.ts';
+
+/** Values of a resource by parameter code. */
+export type SearchValues = ReadonlyMap<string, readonly SearchValue[]>;
+
+/** Takes the text of a token and over how many tokens its resources are spread. */
+export type Emit = (label: string, spread: number) => void;
+
+/**
+ * How values of one kind become tokens and how a condition on them is asked. Exactness is the `Bounds` of a condition:
+ * equal sides are exact, otherwise the tokens match more than the condition does and a post-filter decides.
+ */
+interface TokenKind {
+  index(scope: string, param: SearchParam, values: readonly SearchValue[], emit: (label: string) => void): void;
+  bounds(scope: string, param: SearchParam, modifier: SearchModifier | undefined, value: CriterionValue): Bounds;
+}
+
+const prefixLengths = [3, 4, 6, 8] as const;
+const longestPrefix = 8;
+
+/** Exact. A code alone, and with its system; an empty system says that there is none. */
+const token: TokenKind = {
+  index(scope, _param, values, emit) {
+    for (const value of values) {
+      if (value.kind !== 'token' || value.code === undefined) continue;
+      const code = normalizeCode(value.code);
+      emit(`${scope}\nc\n${code}`);
+      emit(`${scope}\ns\n${value.system ?? ''}\n${code}`);
+    }
+  },
+  bounds(scope, param, modifier, value) {
+    if (value.kind !== 'token' || value.code === undefined || modifier !== undefined) return unknown;
+    const code = normalizeCode(value.code);
+    return exactly(anyToken([value.system === undefined ? `${scope}\nc\n${code}` : `${scope}\ns\n${value.system}\n${code}`], spreadOf(param) > 1 ? ranks.code : ranks.identifier));
+  },
+};
+
+/** Exact for a start of 3, 4, 6 or 8 characters; over-matching for other lengths and for `:exact`. */
+const string: TokenKind = {
+  index(scope, _param, values, emit) {
+    for (const value of values) {
+      if (value.kind !== 'string') continue;
+      const text = normalizeString(value.value);
+      for (const length of prefixLengths) if (text.length >= length) emit(`${scope}\np\n${text.slice(0, length)}`);
+      if (text.length > longestPrefix) emit(`${scope}\ne\n${text}`);
+    }
+  },
+  bounds(scope, _param, modifier, value) {
+    if (value.kind !== 'string' || (modifier !== undefined && modifier !== 'exact')) return unknown;
+    const text = normalizeString(value.value);
+    if (modifier === 'exact' && text.length > longestPrefix) return atMost(anyToken([`${scope}\ne\n${text}`], ranks.text));
+    const length = prefixLengths.findLast((it) => it <= text.length);
+    if (length === undefined) return unknown;
+    const expr = anyToken([`${scope}\np\n${text.slice(0, length)}`], ranks.text);
+    return modifier === undefined && length === text.length ? exactly(expr) : atMost(expr);
+  },
+};
+
+/** Exact. `Type/id`, absolute URL, and the identifier of a logical reference. */
+const reference: TokenKind = {
+  index(scope, param, values, emit) {
+    for (const value of values) {
+      if (value.kind !== 'reference') continue;
+      if (value.type !== undefined && value.id !== undefined) {
+        emit(`${scope}\nr\n${value.type}/${value.id}`);
+        // An id without its type is looked for under the parameter's target types; this one would be missed.
+        if (param.target?.includes(value.type) !== true) emit(`${scope}\nr\n*/${value.id}`);
+      } else if (value.url !== undefined) emit(`${scope}\nu\n${value.url}`);
+      if (value.identifier?.value !== undefined) token.index(`${scope}\ni`, param, [identifierToken(value.identifier)], emit);
+    }
+  },
+  bounds(scope, param, modifier, value) {
+    if (modifier === 'identifier') return token.bounds(`${scope}\ni`, param, undefined, value);
+    if (value.kind !== 'reference' || modifier !== undefined) return unknown;
+    if (value.id !== undefined) {
+      const types = value.type !== undefined ? [value.type] : [...(param.target ?? []), '*'];
+      return exactly(anyToken(types.map((type) => `${scope}\nr\n${type}/${value.id!}`), ranks.reference));
+    }
+    return value.url === undefined ? unknown : exactly(anyToken([`${scope}\nu\n${value.url}`], ranks.reference));
+  },
+};
+
+function identifierToken({ system, value }: { readonly system?: string; readonly value?: string }): SearchValue {
+  return { kind: 'token', ...(system === undefined ? {} : { system }), ...(value === undefined ? {} : { code: value }) };
+}
+
+/** Exact but for days that the condition splits and for resources with several values. */
+const date: TokenKind = {
+  index(scope, _param, values, emit) {
+    indexDates(scope, values.filter((value) => value.kind === 'date'), emit);
+  },
+  bounds(scope, _param, modifier, value) {
+    return value.kind !== 'date' || modifier !== undefined ? unknown : dateBounds(scope, value);
+  },
+};
+
+/** Exact: the whole URI. */
+const uri: TokenKind = {
+  index(scope, _param, values, emit) {
+    for (const value of values) if (value.kind === 'uri') emit(`${scope}\nx\n${value.value}`);
+  },
+  bounds(scope, _param, modifier, value) {
+    return value.kind !== 'uri' || modifier !== undefined ? unknown : exactly(anyToken([`${scope}\nx\n${value.value}`], ranks.identifier));
+  },
+};
+
+/** One row per parameter type; types without one are decided by the post-filter alone. */
+const kinds: { readonly [type in SearchParam['type']]?: TokenKind } = { token, string, reference, date, uri };
+
+/** Emits the tokens of a resource. `patients`: those in whose compartment it is. */
+export function indexTokens(type: string, params: ReadonlyMap<string, SearchParam>, values: SearchValues, patients: readonly string[], emit: Emit): void {
+  const alone = (label: string): void => emit(label, 1);
+  for (const patient of patients) emit(compartmentLabel(type, patient), 1);
+  const owners = type === 'Patient' ? [] : [...new Set([...patients, ...patientReferences(values)])];
+  for (const [code, found] of values) {
+    const param = params.get(code);
+    const kind = param && kinds[param.type];
+    if (param === undefined || kind === undefined || isHandledApart(code)) continue;
+    if (isCommon(param)) {
+      for (const patient of owners) kind.index(patientScope(type, code, patient), param, found, alone);
+      continue;
+    }
+    const spread = spreadOf(param);
+    kind.index(`${type}\n${code}`, param, found, spread === 1 ? alone : (label) => emit(label, spread));
+  }
+}
+
+/**
+ * What tokens say of a parameter condition on one type.
+ * @param patients of whom the resource must concern one, by another condition beside this; empty: unknown
+ */
+export function paramBounds(type: string, { param, modifier, of }: Extract<Criterion, { op: 'param' }>, patients: readonly string[]): Bounds {
+  const kind = kinds[param.type];
+  if (kind === undefined || isHandledApart(param.code)) return unknown;
+  if (!isCommon(param)) return spreadOut(orBounds(of.map((value) => kind.bounds(`${type}\n${param.code}`, param, modifier, value))), spreadOf(param));
+  if (patients.length === 0 || type === 'Patient') return unknown;
+  const bounds = orBounds(patients.flatMap((patient) => of.map((value) => kind.bounds(patientScope(type, param.code, patient), param, modifier, value))));
+  return mapTokens(bounds, (expr) => ({ ...expr, rank: ranks.patientValue }));
+}
+
+/** Token of being in a patient's compartment. */
+export function compartmentLabel(type: string, patient: string): string {
+  return `${type}\n*\n${patient}`;
+}
+
+/** Patients that a condition restricts a resource to, so that tokens of theirs may be asked for beside it. */
+export function patientsNamed(criterion: Criterion): readonly string[] {
+  if (criterion.op === 'compartment') return criterion.ids;
+  if (criterion.op !== 'param' || !isPatientParam(criterion.param.code) || criterion.modifier !== undefined) return [];
+  const ids: string[] = [];
+  for (const value of criterion.of) {
+    if (value.kind !== 'reference' || value.id === undefined || (value.type ?? criterion.param.target?.join()) !== 'Patient') return [];
+    ids.push(value.id);
+  }
+  return ids;
+}
+
+/** `#n` for each of the tokens over which a label's resources are spread. */
+export function spreadLabel(label: string, part: number): string {
+  return `${label}\n#${part}`;
+}
+
+function spreadOut(bounds: Bounds, spread: number): Bounds {
+  if (spread === 1) return bounds;
+  return mapTokens(bounds, (expr) => ({ ...expr, labels: expr.labels.flatMap((label) => Array.from({ length: spread }, (_, part) => spreadLabel(label, part))) }));
+}
+
+type TokenList = Extract<Bounds['upper'], { op: 'in' }>;
+
+/** Rewrites the token lists of bounds that are lists or constants, as those of common and spread values are. */
+function mapTokens({ upper, lower }: Bounds, change: (expr: TokenList) => TokenList): Bounds {
+  const changed = upper.op === 'in' ? change(upper) : upper;
+  return { upper: changed, lower: lower === upper ? changed : lower.op === 'in' ? change(lower) : lower };
+}
+
+function patientScope(type: string, code: string, patient: string): string {
+  return `${type}\n${code}\n@${patient}`;
+}
+
+function isPatientParam(code: string): boolean {
+  return code === 'patient' || code === 'subject';
+}
+
+function patientReferences(values: SearchValues): string[] {
+  return ['patient', 'subject'].flatMap((code) => (values.get(code) ?? []).flatMap((value) => (value.kind === 'reference' && value.type === 'Patient' && value.id !== undefined ? [value.id] : [])));
+}
+
+/** `_id` is asked by document id, `_lastUpdated` by order of recording. */
+function isHandledApart(code: string): boolean {
+  return code === '_id' || code === '_lastUpdated';
+}

@@ -1,0 +1,81 @@
+import { searchParamsOf } from '../../resources/definitions/index.ts';
+import { InterlockError } from '../../resources/outcome/error.ts';
+import { extractSearchValues, patientsOf, type ValueContext } from '../../resources/search-values/index.ts';
+import { withMeta } from '../../resources/validate/splice.ts';
+import type { Keyring } from '../kms/keyring.ts';
+import { indexTokens, spreadLabel } from '../search/tokens.ts';
+import { sealColumns } from './column-seal.ts';
+import { encodeColumns } from './columns.ts';
+import type { PreparedWrite, ResourceJson } from './contract.ts';
+import type { DocumentCodec } from './document.ts';
+import type { HashedToken, TokenHasher } from './token-hash.ts';
+
+/** Largest JSON of one resource. */
+export const maxResourceBytes = 10 * 2 ** 20;
+const maxTokens = 4_000;
+const maxPatients = 5_000;
+
+/** What {@link Preparer} made of a resource: all that does not depend on version and time. */
+export class Prepared implements PreparedWrite {
+  readonly type: string;
+  readonly id: string;
+  readonly docId: Buffer;
+  readonly patients: readonly string[];
+  readonly tokens: readonly Buffer[];
+  /** Sealed. */
+  readonly columns: Buffer;
+  readonly #bytes: Buffer;
+
+  constructor(parts: { type: string; id: string; docId: Buffer; patients: readonly string[]; tokens: readonly Buffer[]; columns: Buffer; bytes: Buffer }) {
+    this.type = parts.type;
+    this.id = parts.id;
+    this.docId = parts.docId;
+    this.patients = parts.patients;
+    this.tokens = parts.tokens;
+    this.columns = parts.columns;
+    this.#bytes = parts.bytes;
+  }
+
+  /** The JSON of one version. */
+  json(versionId: number, at: Date): Buffer {
+    return withMeta(this.#bytes, { id: this.id, versionId, lastUpdated: at });
+  }
+}
+
+/** Makes resources ready to be written: extracts, tokenises, seals the columns. */
+export class Preparer {
+  readonly #codec: DocumentCodec;
+  readonly #keyring: Keyring;
+  readonly #tenant: string;
+  readonly #hasher: TokenHasher;
+  readonly #values: ValueContext;
+
+  constructor(options: { codec: DocumentCodec; keyring: Keyring; tenant: string; hasher: TokenHasher; values: ValueContext }) {
+    this.#codec = options.codec;
+    this.#keyring = options.keyring;
+    this.#tenant = options.tenant;
+    this.#hasher = options.hasher;
+    this.#values = options.values;
+  }
+
+  /** @throws InterlockError `too-large` */
+  prepare(resource: ResourceJson, id: string, bytes: Buffer = Buffer.from(JSON.stringify(resource))): Prepared {
+    if (bytes.length > maxResourceBytes) throw new InterlockError('too-large');
+    const type = resource.resourceType;
+    const docId = this.#codec.docId(type, id);
+    const identified = resource.id === id ? resource : { ...resource, id };
+    const values = extractSearchValues(identified, this.#values);
+    const patients = patientsOf(identified, this.#values);
+    if (patients.length > maxPatients) throw new InterlockError('too-large', { detail: 'The resource concerns too many patients.' });
+    const params = searchParamsOf(type);
+    const labels = new Set<string>();
+    indexTokens(type, params, values, patients, (label, spread) => labels.add(spread === 1 ? label : spreadLabel(label, docId[0]! % spread)));
+    if (labels.size > maxTokens) throw new InterlockError('too-large', { detail: 'The resource has too many search values.' });
+    const hashed: HashedToken[] = [];
+    for (const label of labels) hashed.push(this.#hasher.hash(label));
+    // By value, so that a token's place does not tell which parameter it is of.
+    hashed.sort((a, b) => a.rank - b.rank);
+    const columns = sealColumns(this.#keyring, this.#tenant, encodeColumns(id, params, values));
+    return new Prepared({ type, id, docId, patients, tokens: hashed.map(({ token }) => token), columns, bytes });
+  }
+}

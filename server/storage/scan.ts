@@ -1,0 +1,163 @@
+import type { ClientSession, Connection } from 'mongoose';
+import { InterlockError } from '../../resources/outcome/error.ts';
+import { extractSearchValues, type SearchValue, type ValueContext } from '../../resources/search-values/index.ts';
+import type { Criterion } from '../search/criteria.ts';
+import { matches } from '../search/match.ts';
+import type { TypePlan } from '../search/plan.ts';
+import type { Keyring } from '../kms/keyring.ts';
+import { orderMs } from './clock.ts';
+import { openColumns } from './column-seal.ts';
+import { columnOf, columnsFor, comparedParams, decodeColumns } from './columns.ts';
+import type { StoredDocument } from './document.ts';
+import { findBatch } from './driver.ts';
+import type { Reader } from './reads.ts';
+import type { OpenVersion } from './version.ts';
+
+/** How much a search may cost; shared by all of its scans. */
+export class Budget {
+  readonly #deadlineMs: number;
+  #candidates: number;
+
+  constructor(candidates: number, ms: number) {
+    this.#candidates = candidates;
+    this.#deadlineMs = performance.now() + ms;
+  }
+
+  get leftMs(): number {
+    return this.#deadlineMs - performance.now();
+  }
+
+  /** @throws InterlockError `too-costly` */
+  spend(candidates: number): void {
+    this.#candidates -= candidates;
+    if (this.#candidates < 0 || this.leftMs <= 0) throw new InterlockError('too-costly');
+  }
+}
+
+/** What a scan says of a match. */
+export interface Hit {
+  readonly docId: Buffer;
+  readonly order: bigint;
+  /** Logical id, and values of the parameters that were asked for, where `values` of the scan named them. */
+  readonly id: string;
+  readonly values: ReadonlyMap<string, readonly SearchValue[]>;
+  /** The version, if the scan had to open it. */
+  readonly version?: OpenVersion;
+}
+
+export interface ScanRequest {
+  readonly filter: object;
+  readonly plans: readonly TypePlan[];
+  readonly direction: 1 | -1;
+  /** Only what comes after this order, in the direction. */
+  readonly after?: bigint;
+  /** Also wanted of each hit: values of parameters with these codes. */
+  readonly values?: readonly string[];
+  readonly batch: number;
+}
+
+type Row = Pick<StoredDocument, '_id' | 'o' | 's' | 't'>;
+
+const largestColumnBatch = 2_000;
+const largestBodyBatch = 200;
+
+/**
+ * Walks candidates in order of recording and yields those that match exactly. Conditions that no token settles are checked
+ * on the sealed columns where these can tell, else on the opened resource.
+ */
+export class Scanner {
+  readonly #app: Connection;
+  readonly #keyring: Keyring;
+  readonly #reader: Reader;
+  readonly #values: ValueContext;
+  readonly #typeOf: (code: number) => string | undefined;
+
+  constructor(options: { app: Connection; keyring: Keyring; reader: Reader; values: ValueContext; typeOf: (code: number) => string | undefined }) {
+    this.#app = options.app;
+    this.#keyring = options.keyring;
+    this.#reader = options.reader;
+    this.#values = options.values;
+    this.#typeOf = options.typeOf;
+  }
+
+  /** @throws InterlockError `too-costly` when the budget is used up before the end */
+  async *scan(request: ScanRequest, budget: Budget, session?: ClientSession): AsyncGenerator<Hit> {
+    const residuals = new Map(request.plans.map((plan) => [plan.type, plan.residual]));
+    const wanted = columnsWanted(request);
+    let batch = Math.min(request.batch, wanted === undefined ? largestBodyBatch : largestColumnBatch);
+    let { after } = request;
+    for (;;) {
+      const filter = after === undefined ? request.filter : { $and: [request.filter, { o: request.direction === 1 ? { $gt: after } : { $lt: after } }] };
+      const find = { filter, sort: { o: request.direction }, limit: batch, maxTimeMs: budget.leftMs };
+      let last: bigint | undefined;
+      let count: number;
+      if (wanted === undefined) {
+        const documents = await findBatch<StoredDocument>(this.#app, 'resources', find, session);
+        budget.spend(documents.length);
+        yield* this.#byBody(await this.#reader.openAll(documents), documents, residuals, request.values ?? []);
+        [count, last] = [documents.length, documents.at(-1)?.o];
+      } else {
+        const rows = await findBatch<Row>(this.#app, 'resources', { ...find, projection: { o: 1, s: 1, t: 1 } }, session);
+        budget.spend(rows.length);
+        yield* this.#byColumns(rows, wanted, residuals, request.values ?? [], session);
+        [count, last] = [rows.length, rows.at(-1)?.o];
+      }
+      if (count < batch) return;
+      after = last;
+      batch = Math.min(batch * 4, wanted === undefined ? largestBodyBatch : largestColumnBatch);
+    }
+  }
+
+  async *#byColumns(rows: readonly Row[], wanted: ReadonlyMap<number, string>, residuals: ReadonlyMap<string, Criterion>, values: readonly string[], session?: ClientSession): AsyncGenerator<Hit> {
+    const opened = await openColumns(this.#keyring, rows.map(({ s }) => s));
+    const decided: (Hit | undefined)[] = [];
+    const undecided = new Map<bigint, number>();
+    for (const [index, row] of rows.entries()) {
+      const type = this.#typeOf(row.t);
+      const residual = type === undefined ? undefined : residuals.get(type);
+      if (type === undefined || residual === undefined) continue;
+      const columns = decodeColumns(opened[index]!, wanted);
+      const subject = { type, id: columns.id, lastUpdatedMs: orderMs(row.o), values: columns.values, patients: [] };
+      // Presence alone can be told from partial values too.
+      if (columns.partial.size > 0 && [...comparedParams(residual), ...values].some((code) => columns.partial.has(code))) undecided.set(row.o, decided.push(undefined) - 1);
+      else if (matches(subject, residual)) decided.push({ docId: row._id, order: row.o, id: columns.id, values: columns.values });
+    }
+    const ids = rows.filter(({ o }) => undecided.has(o)).map(({ _id }) => _id);
+    for (let from = 0; from < ids.length; from += largestBodyBatch) {
+      const filter = { _id: { $in: ids.slice(from, from + largestBodyBatch) } };
+      const documents = await findBatch<StoredDocument>(this.#app, 'resources', { filter, limit: largestBodyBatch }, session);
+      for (const hit of this.#byBody(await this.#reader.openAll(documents), documents, residuals, values)) {
+        const place = undecided.get(hit.order);
+        if (place !== undefined) decided[place] = hit;
+      }
+    }
+    for (const hit of decided) if (hit !== undefined) yield hit;
+  }
+
+  *#byBody(versions: readonly OpenVersion[], documents: readonly StoredDocument[], residuals: ReadonlyMap<string, Criterion>, values: readonly string[]): Generator<Hit> {
+    for (const [index, version] of versions.entries()) {
+      const residual = residuals.get(version.type);
+      if (residual === undefined || version.deleted) continue;
+      const found = isTrue(residual) && values.length === 0 ? noValues : extractSearchValues(version.resource(), this.#values);
+      const subject = { type: version.type, id: version.id, lastUpdatedMs: orderMs(version.order), values: found, patients: version.patients() };
+      if (matches(subject, residual)) yield { docId: documents[index]!._id, order: version.order, id: version.id, values: found, version };
+    }
+  }
+}
+
+const noValues: ReadonlyMap<string, readonly SearchValue[]> = new Map();
+
+function isTrue(criterion: Criterion): boolean {
+  return criterion.op === 'all' && criterion.of.length === 0;
+}
+
+/** Columns that decide all residuals and hold all values asked for; undefined if bodies are needed. */
+function columnsWanted({ plans, values = [] }: ScanRequest): ReadonlyMap<number, string> | undefined {
+  const wanted = new Map<number, string>(values.map((code) => [columnOf(code), code]));
+  for (const { residual } of plans) {
+    const columns = columnsFor(residual);
+    if (columns === undefined) return undefined;
+    for (const [column, code] of columns) wanted.set(column, code);
+  }
+  return wanted;
+}

@@ -1,0 +1,85 @@
+import type { Connection } from 'mongoose';
+import { resourceTypes } from '../../resources/definitions/index.ts';
+import type { ValueContext } from '../../resources/search-values/index.ts';
+import type { Keyring } from '../kms/keyring.ts';
+import type { Log } from '../observe/log.ts';
+import type { Store } from './contract.ts';
+import { DocumentCodec } from './document.ts';
+import type { Epoch } from './epochs.ts';
+import { FilterWriter } from './filter.ts';
+import { Historian } from './history.ts';
+import { Preparer } from './prepare.ts';
+import { Reader } from './reads.ts';
+import { repair, type AuditRepair } from './repair.ts';
+import { Scanner } from './scan.ts';
+import { Searcher, searchLimits, type SearchLimits } from './search.ts';
+import { TokenHasher } from './token-hash.ts';
+import { runTransaction } from './transactions.ts';
+import { Writer } from './writes.ts';
+
+export interface StoreOptions {
+  /** Connection to the app database, with its indexes made. */
+  readonly app: Connection;
+  readonly keyring: Keyring;
+  readonly tenant: string;
+  /** This process's epoch; closed by who opened it, after the store. */
+  readonly epoch: Epoch;
+  readonly log: Log;
+  readonly audit: AuditRepair;
+  /** How values are read: this server's base URL, and the time zone of dates without one. Must not change while data exists. */
+  readonly values?: ValueContext;
+  readonly limits?: Partial<SearchLimits>;
+}
+
+/** The store with what its owner needs besides the contract. */
+export interface OpenStore extends Store {
+  /**
+   * Gives committed writes of ended processes the audit entries that they lack. Runs by itself from time to time.
+   * @param options alone: no other process can be alive, so that no lease is waited for
+   * @returns how many entries were appended
+   */
+  repair(options?: { readonly alone?: boolean }): Promise<number>;
+  /** Stops the repairs. */
+  close(): Promise<void>;
+}
+
+/** Opens the sealed store of one tenant. */
+export function openStore(options: StoreOptions): OpenStore {
+  const { app, keyring, tenant, epoch, log, audit, values = {} } = options;
+  const codec = new DocumentCodec(keyring, tenant);
+  const hasher = new TokenHasher(keyring, tenant);
+  const types = new Map(resourceTypes().map((type) => [codec.typeCode(type), type]));
+  const preparer = new Preparer({ codec, keyring, tenant, hasher, values });
+  const reader = new Reader({ app, codec });
+  const writer = new Writer({ app, codec, epoch });
+  const scanner = new Scanner({ app, keyring, reader, values, typeOf: (code) => types.get(code) });
+  const searcher = new Searcher({ app, reader, filters: new FilterWriter(codec, hasher), scanner, limits: { ...searchLimits, ...options.limits } });
+  const historian = new Historian({ app, codec, reader, epoch });
+
+  let repairing: Promise<number> = Promise.resolve(0);
+  const runRepair = (alone: boolean): Promise<number> => (repairing = repairing.catch(() => 0).then(() => repair({ app, epoch, audit, log }, alone)));
+  const timer = setInterval(() => {
+    runRepair(false).catch((cause: unknown) => log.warn('The repair of audit entries failed and is tried again', { errorName: cause instanceof Error ? cause.name : 'unknown' }));
+  }, epoch.leaseMs);
+  timer.unref();
+
+  return {
+    prepare: (resource, id, bytes) => preparer.prepare(resource, id, bytes),
+    read: (type, id) => reader.read(type, id),
+    readMany: (refs) => reader.readMany(refs),
+    vread: (type, id, versionId) => reader.vread(type, id, versionId),
+    search: (request) => searcher.search(request),
+    history: (request) => historian.history(request),
+    write: (prepared, auditOfWrite, how = {}) => writer.write(prepared, auditOfWrite, how),
+    remove: (type, id, auditOfWrite, how = {}) => writer.remove(type, id, auditOfWrite, how),
+    transaction: (work) => runTransaction({ app, keyring, tenant, epoch, reader, searcher, writer }, work),
+    audited(results) {
+      for (const { version } of results) epoch.audited(version.order);
+    },
+    repair: ({ alone = false } = {}) => runRepair(alone),
+    async close() {
+      clearInterval(timer);
+      await repairing.catch(() => 0);
+    },
+  };
+}

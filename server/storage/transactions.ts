@@ -1,0 +1,91 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import type { ClientSession, Connection } from 'mongoose';
+import { InterlockError } from '../../resources/outcome/error.ts';
+import type { Keyring } from '../kms/keyring.ts';
+import type { StoreTransaction } from './contract.ts';
+import { hasLabel, isDuplicateKey } from './driver.ts';
+import type { Epoch } from './epochs.ts';
+import type { Reader } from './reads.ts';
+import type { Searcher } from './search.ts';
+import { LostRace, type Writer } from './writes.ts';
+
+interface Parts {
+  readonly app: Connection;
+  readonly keyring: Keyring;
+  readonly tenant: string;
+  readonly epoch: Epoch;
+  readonly reader: Reader;
+  readonly searcher: Searcher;
+  readonly writer: Writer;
+}
+
+const maxAttempts = 24;
+const maxMs = 30_000;
+const longestPauseMs = 400;
+
+/** See `Store.transaction`. */
+export async function runTransaction<T>(parts: Parts, work: (tx: StoreTransaction) => Promise<T>): Promise<T> {
+  const deadline = performance.now() + maxMs;
+  const session = await parts.app.startSession();
+  try {
+    for (let attempt = 0; attempt < maxAttempts && performance.now() < deadline; attempt += 1) {
+      const orders = parts.writer.collect(session);
+      session.startTransaction({ readConcern: { level: 'snapshot' }, writeConcern: { w: 'majority', j: true } });
+      try {
+        const result = await work(transactionOf(parts, session));
+        await commit(parts.epoch, session, orders, deadline);
+        return result;
+      } catch (cause) {
+        if (session.inTransaction()) await session.abortTransaction().catch(() => undefined);
+        if (!(cause instanceof InterlockError && cause.code === 'outcome-unknown')) for (const order of orders) parts.epoch.abandoned(order);
+        if (!isRepeatable(cause)) throw cause;
+      }
+      // Jittered, so that those who met do not meet again.
+      await pause(Math.random() * Math.min(longestPauseMs, 8 * 2 ** Math.min(attempt, 10)));
+    }
+  } finally {
+    await session.endSession();
+  }
+  throw new InterlockError('unavailable', { detail: 'Too many requests change the same resources.', retryAfterSeconds: 1 });
+}
+
+function transactionOf({ app, keyring, tenant, reader, searcher, writer }: Parts, session: ClientSession): StoreTransaction {
+  return {
+    session,
+    read: (type, id) => reader.read(type, id, session),
+    readMany: (refs) => reader.readMany(refs, session),
+    vread: (type, id, versionId) => reader.vread(type, id, versionId, session),
+    search: (request) => searcher.search(request, session),
+    write: (prepared, audit, options = {}) => writer.write(prepared, audit, options, session),
+    remove: (type, id, audit, options = {}) => writer.remove(type, id, audit, options, session),
+    createMany: (prepared, audit) => writer.createMany(prepared, audit, session),
+    async claim(keys) {
+      const ids = [...new Set(keys)].map((key) => keyring.mac('claim', [tenant, key], 16, tenant)).sort((a, b) => a.compare(b));
+      // One after the other, in the same order everywhere, so that no two wait for each other.
+      for (const _id of ids) await app.db!.collection<{ _id: Buffer; n: number; at: Date }>('claims').updateOne({ _id }, { $inc: { n: 1 }, $currentDate: { at: true } }, { upsert: true, session });
+    },
+  };
+}
+
+/** Commits; asks again where the answer was lost. @throws InterlockError `outcome-unknown` if it stays unknown */
+async function commit(epoch: Epoch, session: ClientSession, orders: readonly bigint[], deadline: number): Promise<void> {
+  for (;;) {
+    try {
+      await session.commitTransaction();
+      for (const order of orders) epoch.committed(order);
+      return;
+    } catch (cause) {
+      if (!hasLabel(cause, 'UnknownTransactionCommitResult')) throw cause;
+      if (performance.now() < deadline) {
+        await pause(50);
+        continue;
+      }
+      for (const order of orders) epoch.uncertain(order);
+      throw new InterlockError('outcome-unknown', { cause });
+    }
+  }
+}
+
+function isRepeatable(cause: unknown): boolean {
+  return cause instanceof LostRace || hasLabel(cause, 'TransientTransactionError') || isDuplicateKey(cause);
+}

@@ -1,0 +1,227 @@
+import type { ClientSession, Connection } from 'mongoose';
+import { setTimeout as pause } from 'node:timers/promises';
+import { InterlockError } from '../../resources/outcome/error.ts';
+import type { VersionBody } from './body.ts';
+import { orderMs } from './clock.ts';
+import type { AuditOfWrite, PreparedWrite, SealedAuditEntry, WriteResult } from './contract.ts';
+import { pastId, type DocumentCodec, type StoredDocument } from './document.ts';
+import { findBatch, isDefiniteFailure, isDuplicateKey, majority } from './driver.ts';
+import type { Epoch } from './epochs.ts';
+import { Prepared } from './prepare.ts';
+import { OpenVersion } from './version.ts';
+
+/** A write that lost against another inside a transaction; the whole transaction is repeated. */
+export class LostRace extends Error {
+  override readonly name = 'LostRace';
+}
+
+export interface WriteOptions {
+  /** Version that must be current; 0: must not exist. */
+  readonly ifMatch?: number;
+}
+
+/** A sealed write, on its way. */
+interface Sealed {
+  readonly document: StoredDocument;
+  readonly result: WriteResult;
+}
+
+/** A version before its number and time are known. */
+interface NewVersion extends Omit<VersionBody, 'json'> {
+  readonly docId: Buffer;
+  readonly deleted: boolean;
+  readonly tokens: readonly Buffer[];
+  readonly columns: Buffer;
+  json(versionId: number, at: Date): Buffer;
+}
+
+const maxRepeats = 5;
+const nothing = Buffer.alloc(0);
+const findManyBatch = 500;
+
+/** The write protocol of the store: one insert, or the past version put aside and a compare-and-set on the current one. */
+export class Writer {
+  readonly #app: Connection;
+  readonly #codec: DocumentCodec;
+  readonly #epoch: Epoch;
+  readonly #orders = new WeakMap<ClientSession, bigint[]>();
+
+  constructor(options: { app: Connection; codec: DocumentCodec; epoch: Epoch }) {
+    this.#app = options.app;
+    this.#codec = options.codec;
+    this.#epoch = options.epoch;
+  }
+
+  /** See `StoreWrites.write`. With a session: one attempt. @throws LostRace in a transaction that must be repeated */
+  async write(prepared: PreparedWrite, audit: AuditOfWrite, { ifMatch }: WriteOptions, session?: ClientSession): Promise<WriteResult> {
+    const next = newVersion(prepared);
+    // Outside a transaction an insert is tried first: a duplicate id tells, without a look-up, that there is something to update.
+    let lookUp = session !== undefined || (ifMatch !== undefined && ifMatch > 0);
+    return repeat(async () => {
+      const current = lookUp ? await this.#current(next.docId, session) : undefined;
+      if (lookUp) assertMatch(current, ifMatch);
+      lookUp = true;
+      return this.#put(next, current, audit, session);
+    });
+  }
+
+  /** See `StoreWrites.remove`. With a session: one attempt. @throws LostRace in a transaction that must be repeated */
+  async remove(type: string, id: string, audit: AuditOfWrite, { ifMatch }: WriteOptions, session?: ClientSession): Promise<WriteResult | undefined> {
+    const docId = this.#codec.docId(type, id);
+    return repeat(async () => {
+      const current = await this.#current(docId, session);
+      assertMatch(current, ifMatch);
+      if (current === undefined || current.del) return undefined;
+      await this.#codec.loadKeys([current]);
+      const { patients } = this.#codec.open(current);
+      return this.#put({ docId, type, id, patients, deleted: true, tokens: [], columns: nothing, json: () => nothing }, current, audit, session);
+    });
+  }
+
+  /** See `StoreTransaction.createMany`. */
+  async createMany(prepared: readonly PreparedWrite[], audit: AuditOfWrite, session: ClientSession): Promise<WriteResult[]> {
+    const existing = new Map<string, StoredDocument>();
+    for (let from = 0; from < prepared.length; from += findManyBatch) {
+      const ids = prepared.slice(from, from + findManyBatch).map((one) => newVersion(one).docId);
+      const found = await findBatch<StoredDocument>(this.#app, 'resources', { filter: { _id: { $in: ids } }, limit: ids.length }, session);
+      for (const document of found) existing.set(document._id.toString('latin1'), document);
+    }
+    const results: WriteResult[] = [];
+    const inserts: Sealed[] = [];
+    try {
+      for (const one of prepared) {
+        const next = newVersion(one);
+        const current = existing.get(next.docId.toString('latin1'));
+        assertMatch(current, 0);
+        if (current === undefined) inserts.push(this.#seal(next, undefined, audit));
+        else results.push(mustHaveWon(await this.#put(next, current, audit, session)));
+      }
+      if (inserts.length > 0) await this.#app.db!.collection('resources').insertMany(inserts.map(({ document }) => document as object), { session });
+    } catch (cause) {
+      for (const { document } of inserts) this.#epoch.abandoned(document.o);
+      throw isDuplicateKey(cause) ? new LostRace() : cause;
+    }
+    for (const { document, result } of inserts) {
+      this.#orders.get(session)?.push(document.o);
+      results.push(result);
+    }
+    const byId = new Map(results.map((result) => [`${result.version.type}/${result.version.id}`, result]));
+    return prepared.map(({ type, id }) => byId.get(`${type}/${id}`)!);
+  }
+
+  /** Starts to collect the orders of a transaction's writes, which are settled when it ends. */
+  collect(session: ClientSession): bigint[] {
+    const orders: bigint[] = [];
+    this.#orders.set(session, orders);
+    return orders;
+  }
+
+  /** @returns `lost` if another write was first, outside a transaction */
+  async #put(next: NewVersion, current: StoredDocument | undefined, audit: AuditOfWrite, session: ClientSession | undefined): Promise<WriteResult | 'lost'> {
+    const { document, result } = this.#seal(next, current, audit);
+    let stored: boolean;
+    try {
+      stored = current === undefined ? await this.#insert(document, session) : await this.#replace(current, document, session);
+    } catch (cause) {
+      if (session !== undefined || isDefiniteFailure(cause)) this.#epoch.abandoned(document.o);
+      else {
+        this.#epoch.uncertain(document.o);
+        throw new InterlockError('outcome-unknown', { cause });
+      }
+      throw cause;
+    }
+    if (!stored) {
+      this.#epoch.abandoned(document.o);
+      if (session !== undefined) throw new LostRace();
+      return 'lost';
+    }
+    if (session === undefined) this.#epoch.committed(document.o);
+    else this.#orders.get(session)?.push(document.o);
+    return result;
+  }
+
+  #seal(next: NewVersion, current: StoredDocument | undefined, audit: AuditOfWrite): Sealed {
+    // Verified before anything is built on it.
+    if (current !== undefined) this.#codec.verify(current);
+    const versionId = (current?.vid ?? 0) + 1;
+    const order = this.#epoch.begin(current === undefined ? 0 : current.at.getTime() + 1);
+    try {
+      const at = new Date(orderMs(order));
+      const body: VersionBody = { type: next.type, id: next.id, patients: next.patients, json: next.json(versionId, at) };
+      const created = !next.deleted && (current === undefined || current.del);
+      const entry: SealedAuditEntry = audit({
+        type: body.type, id: body.id, versionId, at, deleted: next.deleted, patients: body.patients,
+        hash: this.#codec.hash({ ...body, versionId, atMs: at.getTime(), deleted: next.deleted }),
+        interaction: next.deleted ? 'delete' : created ? 'create' : 'update',
+      });
+      const document = this.#codec.seal({
+        ...body, docId: next.docId, t: this.#codec.typeCode(body.type), versionId, order, deleted: next.deleted, epoch: this.#epoch.id,
+        tokens: next.tokens, columns: next.columns, audit: entry.sealed,
+      });
+      return { document, result: { version: new OpenVersion(body, document), created, audit: entry } };
+    } catch (cause) {
+      this.#epoch.abandoned(order);
+      throw cause;
+    }
+  }
+
+  async #insert(document: StoredDocument, session: ClientSession | undefined): Promise<boolean> {
+    try {
+      await this.#app.db!.collection('resources').insertOne(document as object, session === undefined ? { writeConcern: majority } : { session });
+      return true;
+    } catch (cause) {
+      if (isDuplicateKey(cause)) return false;
+      throw cause;
+    }
+  }
+
+  /**
+   * First the outgoing version is put aside, then it is replaced, if it is still the same. A crash in between leaves a past
+   * version that is also the current one, which readers take for one.
+   */
+  async #replace(current: StoredDocument, next: StoredDocument, session: ClientSession | undefined): Promise<boolean> {
+    const options = session === undefined ? { writeConcern: majority } : { session };
+    const { _id, ...past } = this.#codec.past(current);
+    try {
+      await this.#app.db!.collection<{ _id: Buffer }>('versions').updateOne({ _id: pastId(current._id, current.vid) }, { $setOnInsert: past }, { upsert: true, ...options });
+    } catch (cause) {
+      if (isDuplicateKey(cause)) return false;
+      throw cause;
+    }
+    const { _id: id, ...replacement } = next;
+    const replaced = await this.#app.db!.collection<{ _id: Buffer }>('resources').replaceOne({ _id: id, vid: current.vid, o: current.o } as object, replacement, options);
+    return replaced.matchedCount === 1;
+  }
+
+  async #current(docId: Buffer, session: ClientSession | undefined): Promise<StoredDocument | undefined> {
+    const [current] = await findBatch<StoredDocument>(this.#app, 'resources', { filter: { _id: docId }, limit: 1, level: 'local' }, session);
+    return current;
+  }
+}
+
+function newVersion(prepared: PreparedWrite): NewVersion {
+  if (!(prepared instanceof Prepared)) throw new TypeError('Only what prepare() made can be written');
+  const { docId, type, id, patients, tokens, columns } = prepared;
+  return { docId, type, id, patients, deleted: false, tokens, columns, json: (versionId, at) => prepared.json(versionId, at) };
+}
+
+function assertMatch(current: StoredDocument | undefined, ifMatch: number | undefined): void {
+  if (ifMatch === undefined) return;
+  const currentVersion = current === undefined || current.del ? 0 : current.vid;
+  if (currentVersion !== ifMatch) throw new InterlockError('version-stale');
+}
+
+/** Repeats an attempt that lost against another write, a few times. @throws InterlockError `version-conflict` after that */
+async function repeat<T>(attempt: () => Promise<T | 'lost'>): Promise<T> {
+  for (let repeats = 0; repeats <= maxRepeats; repeats += 1) {
+    const result = await attempt();
+    if (result !== 'lost') return result;
+    await pause(Math.random() * 4 * 2 ** repeats);
+  }
+  throw new InterlockError('version-conflict');
+}
+
+function mustHaveWon(result: WriteResult | 'lost'): WriteResult {
+  if (result === 'lost') throw new LostRace();
+  return result;
+}
