@@ -37,8 +37,13 @@ export const term = {
 
 /** Day (UTC) of a time, `YYYY-MM-DD`. */
 export function dayOf(atMs: number): string {
-  return new Date(atMs).toISOString().slice(0, 10);
+  const number = Math.floor(atMs / 86_400_000);
+  // Nearly all entries are of the day of the one before.
+  if (number !== latestDay.number) latestDay = { number, text: new Date(atMs).toISOString().slice(0, 10) };
+  return latestDay.text;
 }
+
+let latestDay = { number: 0, text: '1970-01-01' };
 
 /** Every term of a record, without repetition. */
 export function termsOf(record: AuditRecord): string[] {
