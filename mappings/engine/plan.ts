@@ -6,7 +6,7 @@ export interface PlannedJson {
 
 /**
  * How a planned resource meets what is stored:
- * - `merge`: found by identifier; elements that the message carries replace the stored ones, others stay; else created
+ * - `merge`: found by identifier; elements that the message carries replace the stored ones, others stay (merge.ts does it); else created
  * - `keep`: found by identifier and left as it is (a referenced Practitioner or Location known by its identifier only); else created
  * - `create`: always new
  */
@@ -19,8 +19,10 @@ export interface PlannedResource {
   readonly mode: WriteMode;
   /** Business identifiers, most trusted first: the first that matches a stored resource of the type decides. Empty with `create`. */
   readonly match: readonly { readonly system: string; readonly value: string }[];
-  /** Top-level elements that the message deletes (HL7v2 `""`). */
+  /** Elements that the message deletes (HL7v2 `""`): `maritalStatus`, `period.end`, or entries of a list as `telecom[use=work]`. */
   readonly clear: readonly string[];
+  /** Top-level elements of `resource` that are defaults of the map: they fill a gap and never replace what is stored. */
+  readonly fill?: readonly string[];
   /** Only change a stored resource if it exists (a cancel for an unknown visit creates nothing when false). */
   readonly createIfAbsent: boolean;
 }
