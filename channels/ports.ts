@@ -8,10 +8,13 @@ export interface PartnerIdentity {
   readonly address: string;
 }
 
+/** Why a partner may not use a channel. */
+export type PartnerRefusal = 'unknown' | 'revoked' | 'certificate-expired' | 'baa-expired' | 'channel-not-permitted' | 'disabled';
+
 /** Decides who may use a channel now. Called for every connection and again for every message, so that revocation acts at once. */
 export interface Partners {
   /** @returns the partner, or why not: the refusal is already audited */
-  admit(fingerprint: string, channelId: string, address: string): Promise<{ readonly partner: PartnerIdentity } | { readonly refused: 'unknown' | 'revoked' | 'baa-expired' | 'channel-not-permitted' | 'disabled' }>;
+  admit(fingerprint: string, channelId: string, address: string): Promise<{ readonly partner: PartnerIdentity } | { readonly refused: PartnerRefusal }>;
 }
 
 export interface Seal {
@@ -24,7 +27,7 @@ export interface Seal {
 
 /** A message as the audit sees it. Never content. */
 export interface ChannelAuditEvent {
-  readonly interaction: 'message-received' | 'message-repeated' | 'message-refused' | 'message-stored' | 'message-failed' | 'message-replayed';
+  readonly interaction: 'message-received' | 'message-repeated' | 'message-refused' | 'message-stored' | 'message-failed' | 'message-replayed' | 'message-dismissed' | 'message-shown' | 'connection-refused';
   readonly outcome: '0' | '4' | '8' | '12';
   readonly channelId: string;
   readonly partner?: PartnerIdentity;
@@ -32,6 +35,12 @@ export interface ChannelAuditEvent {
   readonly messageType?: string;
   readonly controlId?: string;
   readonly rule?: string;
+  /** Network address, where no partner could be told (a handshake without a valid certificate). */
+  readonly address?: string;
+  /** Who acted, where it was not the partner: `operator:<os user>` replaying a dead letter. */
+  readonly actor?: string;
+  /** How many alike events this one stands for (floods of refused handshakes). */
+  readonly count?: number;
 }
 
 export interface Audit {
