@@ -1,0 +1,104 @@
+import { z } from 'zod';
+
+/** One option: how it is written, what it means unless set, and what for. */
+interface Option<T> {
+  readonly schema: z.ZodType<T>;
+  /** What is accepted, in words that complete "must be". */
+  readonly form: string;
+  readonly default: T;
+  readonly doc: string;
+  /** Environment variable, where it is not `INTERLOCK_` and the option's name. */
+  readonly env?: string;
+}
+
+const option = <T>(schema: z.ZodType<T>, form: string, fallback: NoInfer<T>, doc: string, env?: string): Option<T> => ({ schema, form, default: fallback, doc, ...(env !== undefined && { env }) });
+
+const text = (fallback: string, doc: string) => option(z.string().min(1).max(1_024), 'a text', fallback, doc);
+
+const optionalText = (doc: string) => option<string | undefined>(z.string().min(1).max(4_096).optional(), 'a text', undefined, doc);
+
+/** From the environment as decimal digits only. */
+const wholeNumber = (min: number, max: number) => z.preprocess((value) => (typeof value === 'string' && /^\d{1,15}$/.test(value) ? Number(value) : value), z.int().min(min).max(max));
+
+const integer = (min: number, max: number, fallback: number, doc: string) => option(wholeNumber(min, max), `a whole number from ${min} to ${max}`, fallback, doc);
+
+const flag = (fallback: boolean, doc: string) =>
+  option(z.preprocess((value) => (value === 'true' ? true : value === 'false' ? false : value), z.boolean()), 'true or false', fallback, doc);
+
+const mongoUri = (env: string, doc: string) => option<string | undefined>(z.string().regex(/^mongodb(?:\+srv)?:\/\/.{1,4096}$/).optional(), 'a mongodb:// or mongodb+srv:// URI', undefined, doc, env);
+
+const logLevels = ['fatal', 'error', 'warn', 'info', 'debug'] as const;
+
+const minuteS = 60;
+const hourS = 60 * minuteS;
+const dayS = 24 * hourS;
+const MB = 1_000_000;
+
+/**
+ * Every option of the server. The environment variable of `maxPageCount` is `INTERLOCK_MAX_PAGE_COUNT`; in the configuration
+ * file the option's own name is used. What weakens a protection is called `allowInsecure…`.
+ */
+export const options = {
+  dataDir: text('./data', 'Directory of everything that is kept: the embedded database, the public part of the PKI.'),
+  keysDir: text('./keys', 'Directory of the secrets: master key, CA key, database passwords. Must be outside the data directory, and so outside its backups.'),
+  host: text('127.0.0.1', 'Address that all listeners bind.'),
+  port: integer(1, 65_535, 8_443, 'HTTPS port: FHIR, OAuth, console, fax and script channels.'),
+  baseUrl: option<string | undefined>(
+    z.url({ protocol: /^https$/ }).regex(/^[^?#]*$/).transform((url) => url.replace(/\/+$/, '')).optional(),
+    'an https:// URL without query', undefined, 'URL under which clients reach this server. Default: `https://` with host and port.',
+  ),
+  mllpPort: integer(1, 65_535, 2_575, 'Port of the `hl7v2` channel (MLLP over mutual TLS).'),
+  mongodbUri: mongoUri('MONGODB_URI', 'Database of the data. Absent: the embedded mongod.'),
+  auditMongodbUri: mongoUri('AUDIT_MONGODB_URI', 'Database of the audit trail, with a user that may only insert and find. Set it if and only if `MONGODB_URI` is set.'),
+  mongod: optionalText('The mongod program to embed. Absent: found on the PATH or fetched.'),
+  mongodPort: option<number | undefined>(wholeNumber(1, 65_535).optional(), 'a whole number from 1 to 65535', undefined, 'Port of the embedded mongod, on loopback only. Absent: a free one, kept from then on.'),
+  allowInsecureMongo: flag(false, 'Accept database URIs without TLS or without certificate checks.'),
+  kms: option(z.string().regex(/^(?:local|aws|gcp|azure|vault):\S{0,1024}$/), 'local:, or aws:, gcp:, azure: or vault: with a key\'s name', 'local:', 'Who holds the master key. `local:` keeps it in the keys directory.'),
+  workers: integer(1, 64, 1, 'Server processes on this machine.'),
+  logLevel: option(z.enum(logLevels), logLevels.join(', '), 'info', 'Least severity that is logged. No level logs content.'),
+  zone: option(z.string().refine(isTimeZone), 'an IANA time zone name', 'UTC', 'Time zone of dates without one, in searches and in messages.'),
+  maxResourceSizeBytes: integer(1_000, 15 * MB, 10 * MB, 'Largest resource.'),
+  maxBundleSizeBytes: integer(1_000, 100 * MB, 50 * MB, 'Largest batch or transaction Bundle.'),
+  maxBundleEntries: integer(1, 5_000, 5_000, 'Most entries of a batch or transaction.'),
+  defaultPageCount: integer(1, 1_000, 50, 'Matches on a page when a search names no `_count`.'),
+  maxPageCount: integer(1, 1_000, 1_000, 'Most matches on a page.'),
+  requestTimeoutMs: integer(1_000, 600_000, 60_000, 'Longest time for receiving a request.'),
+  shutdownTimeoutMs: integer(1_000, 9_000, 8_000, 'Longest time for finishing requests and messages after SIGTERM.'),
+  requestsPerMinute: integer(1, 1_000_000, 60_000, 'Requests of one client or address per minute; beyond it 429.'),
+  mllpMaxMessageSizeBytes: integer(1_000, 12 * MB, 10 * MB, 'Largest HL7v2 message.'),
+  mllpMaxConnections: integer(1, 10_000, 256, 'Open MLLP connections.'),
+  faxMaxSizeBytes: integer(1_000, 100 * MB, 50 * MB, 'Largest fax.'),
+  scriptMaxSizeBytes: integer(1_000, 10 * MB, MB, 'Largest NCPDP SCRIPT message.'),
+  appTokenLifetimeS: integer(minuteS, 15 * minuteS, 15 * minuteS, 'Access tokens of people\'s apps.'),
+  backendTokenLifetimeS: integer(minuteS, 5 * minuteS, 5 * minuteS, 'Access tokens of backend services.'),
+  refreshTokenLifetimeS: integer(hourS, 365 * dayS, 100 * dayS, 'Refresh tokens, from their last use.'),
+  grantLifetimeS: integer(hourS, 365 * dayS, 365 * dayS, 'What a person allowed an app, at most.'),
+  sessionIdleS: integer(minuteS, 15 * minuteS, 15 * minuteS, 'Sign-in sessions without activity (automatic logoff).'),
+  sessionLifetimeS: integer(minuteS, 12 * hourS, 12 * hourS, 'Sign-in sessions, whatever happens.'),
+  auditAppendTimeoutMs: integer(100, 30_000, 5_000, 'How long a response waits for its audit entry before it becomes a 503.'),
+  auditMaxQueuedEntries: integer(100, 1_000_000, 20_000, 'Audit entries that may wait for the audit store; beyond it 503.'),
+} as const satisfies Record<string, Option<unknown>>;
+
+export type OptionName = keyof typeof options;
+
+type Values = { readonly [Name in OptionName]: z.output<(typeof options)[Name]['schema']> };
+
+/** The server's configuration. Paths are absolute, `baseUrl` is always there. */
+export type Config = Omit<Values, 'baseUrl'> & { readonly baseUrl: string };
+
+/** Names of all options, in the order in which they are documented. */
+export const optionNames = Object.keys(options) as OptionName[];
+
+/** The environment variable that sets an option. */
+export function variableOf(name: OptionName): string {
+  const { env }: Option<unknown> = options[name];
+  return env ?? `INTERLOCK_${name.replaceAll(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()}`;
+}
+
+function isTimeZone(name: string): boolean {
+  try {
+    return new Intl.DateTimeFormat('en', { timeZone: name }).resolvedOptions().timeZone !== '';
+  } catch {
+    return false;
+  }
+}
