@@ -13,7 +13,13 @@ export type CriterionValue =
   | { readonly kind: 'reference'; readonly type?: string; readonly id?: string; readonly url?: string }
   /** Milliseconds since 1970, [lo, hi), at the precision written; for `ap` already widened by a tenth of the distance to now. */
   | { readonly kind: 'date'; readonly prefix: SearchPrefix; readonly lo: number; readonly hi: number }
-  | { readonly kind: 'uri'; readonly value: string };
+  | { readonly kind: 'uri'; readonly value: string }
+  /** The decimal as written: `eq` and `ne` depend on its precision. */
+  | { readonly kind: 'number'; readonly prefix: SearchPrefix; readonly value: string }
+  /** Without `system`, `unit` is a code of any system or a unit as people write it; with it, a code of that system. */
+  | { readonly kind: 'quantity'; readonly prefix: SearchPrefix; readonly value: string; readonly system?: string; readonly unit?: string }
+  /** One value for each component of the parameter, in its order. */
+  | { readonly kind: 'composite'; readonly components: readonly CriterionValue[] };
 
 /**
  * How the values of a `param` criterion compare, where not by the default of their type

@@ -1,5 +1,6 @@
 import { normalizeCode, normalizeString, type SearchValue } from '../../resources/search-values/index.ts';
 import type { Criterion, CriterionValue, SearchModifier, SearchPrefix } from './criteria.ts';
+import { approximateRange, compareDecimals, parseDecimal, precisionRange } from './decimal.ts';
 
 /** What a criterion is tested against: one current version of a resource. */
 export interface MatchSubject {
@@ -59,6 +60,12 @@ export function valueMeets(value: SearchValue, asked: CriterionValue, modifier?:
       return value.kind === 'date' && dateMeets(value.lo, value.hi, asked.prefix, asked);
     case 'uri':
       return value.kind === 'uri' && value.value === asked.value;
+    case 'number':
+      return value.kind === 'number' && numberMeets(value.value, asked);
+    case 'quantity':
+      return value.kind === 'quantity' && unitMeets(value, asked) && numberMeets(value.value, asked);
+    case 'composite':
+      return value.kind === 'composite' && asked.components.every((part, i) => value.components[i]!.some((one) => valueMeets(one, part)));
   }
 }
 
@@ -97,4 +104,37 @@ function dateMeets(lo: number, hi: number, prefix: SearchPrefix, asked: { readon
     case 'ap':
       return lo < asked.hi && hi > asked.lo;
   }
+}
+
+/** A resource's number is a point; only `eq` and `ne` regard the precision of the search value (https://hl7.org/fhir/R4/search.html#number). */
+function numberMeets(value: string, asked: { readonly prefix: SearchPrefix; readonly value: string }): boolean {
+  const [have, want] = [parseDecimal(value), parseDecimal(asked.value)];
+  if (have === undefined || want === undefined) return false;
+  const within = ({ lo, hi }: ReturnType<typeof precisionRange>) => compareDecimals(have, lo) >= 0 && compareDecimals(have, hi) < 0;
+  switch (asked.prefix) {
+    case 'eq':
+      return within(precisionRange(want));
+    case 'ne':
+      return !within(precisionRange(want));
+    case 'gt':
+    case 'sa':
+      return compareDecimals(have, want) > 0;
+    case 'lt':
+    case 'eb':
+      return compareDecimals(have, want) < 0;
+    case 'ge':
+      return compareDecimals(have, want) >= 0;
+    case 'le':
+      return compareDecimals(have, want) <= 0;
+    case 'ap': {
+      const { lo, hi } = approximateRange(want);
+      return compareDecimals(have, lo) >= 0 && compareDecimals(have, hi) <= 0;
+    }
+  }
+}
+
+/** Units compare as written: none is converted into another. */
+function unitMeets(value: Extract<SearchValue, { kind: 'quantity' }>, asked: { readonly system?: string; readonly unit?: string }): boolean {
+  if (asked.system !== undefined && asked.system !== value.system) return false;
+  return asked.unit === undefined || asked.unit === value.code || (asked.system === undefined && asked.unit === value.unit);
 }

@@ -2,6 +2,7 @@ import { isResourceType } from '../../resources/definitions/index.ts';
 import { InterlockError } from '../../resources/outcome/error.ts';
 import { dateRange, normalizeString, parseReference, referenceValue, type SearchParam, type SearchParamType } from '../../resources/search-values/index.ts';
 import type { Criterion, CriterionValue, SearchModifier, SearchPrefix } from './criteria.ts';
+import { parseDecimal } from './decimal.ts';
 
 /** What parsing a value may depend on. */
 export interface ValueOptions {
@@ -11,6 +12,8 @@ export interface ValueOptions {
   readonly nowMs: number;
   /** IANA name of the time zone of dates that carry none. Default UTC. */
   readonly zone?: string;
+  /** Finds the parameters that a composite consists of. */
+  readonly param: (code: string) => SearchParam | undefined;
 }
 
 type Parse = (raw: string, param: SearchParam, options: ValueOptions) => CriterionValue;
@@ -31,6 +34,9 @@ const kinds: Readonly<Partial<Record<SearchParamType, Kind>>> = {
   reference: { parse: parseReferenceValue, modifiers: { identifier: parseToken }, unsupported: ['above', 'below'] },
   date: { parse: parseDate },
   uri: { parse: parseUri, unsupported: ['above', 'below'] },
+  number: { parse: parseNumber },
+  quantity: { parse: parseQuantity },
+  composite: { parse: parseComposite },
 };
 
 /** True for a parameter that can be searched by; any other is treated as unknown. */
@@ -63,7 +69,7 @@ export function parseCriterion(param: SearchParam, modifier: string | undefined,
  * Parses a date value with its prefix.
  * @throws InterlockError `search-invalid`
  */
-export function parseDate(raw: string, { code }: Pick<SearchParam, 'code'>, options: ValueOptions): Extract<CriterionValue, { kind: 'date' }> {
+export function parseDate(raw: string, { code }: Pick<SearchParam, 'code'>, options: Pick<ValueOptions, 'nowMs' | 'zone'>): Extract<CriterionValue, { kind: 'date' }> {
   const { prefix, rest } = takePrefix(unescapeValue(raw));
   const range = dateRange(rest, options.zone);
   if (range === undefined) throw invalid(code, 'A date is YYYY, YYYY-MM, YYYY-MM-DD or YYYY-MM-DDThh:mm[:ss][zone], after an optional prefix.');
@@ -127,6 +133,38 @@ function parseString(raw: string, param: SearchParam): CriterionValue {
 
 function parseUri(raw: string): CriterionValue {
   return { kind: 'uri', value: unescapeValue(raw) };
+}
+
+function parseNumber(raw: string, { code }: SearchParam): CriterionValue {
+  return { kind: 'number', ...prefixedDecimal(unescapeValue(raw), code) };
+}
+
+/** `[prefix]number`, `[prefix]number||unit` or `[prefix]number|system|code`. */
+function parseQuantity(raw: string, { code }: SearchParam): CriterionValue {
+  const [number, system, unit, ...more] = splitEscaped(raw, '|').map(unescapeValue);
+  if (more.length > 0 || (system !== undefined && unit === undefined)) throw invalid(code, 'A quantity is number, number||unit or number|system|code.');
+  return { kind: 'quantity', ...prefixedDecimal(number!, code), ...(system !== undefined && system !== '' && { system }), ...(unit !== undefined && unit !== '' && { unit }) };
+}
+
+function prefixedDecimal(text: string, code: string): { prefix: SearchPrefix; value: string } {
+  const { prefix, rest } = takePrefix(text);
+  if (parseDecimal(rest) === undefined) throw invalid(code, 'It takes a decimal number after an optional prefix.');
+  return { prefix, value: rest };
+}
+
+/** Values of the components, joined by `$`. */
+function parseComposite(raw: string, { code, components = [] }: SearchParam, options: ValueOptions): CriterionValue {
+  const parts = splitEscaped(raw, '$');
+  if (parts.length !== components.length || parts.includes('')) throw invalid(code, 'It takes a value for each of its components, joined by $.');
+  return {
+    kind: 'composite',
+    components: parts.map((part, i) => {
+      const component = options.param(components[i]!.code);
+      const kind = component && kinds[component.type];
+      if (kind === undefined) throw unsupported(code);
+      return kind.parse(part, component!, options);
+    }),
+  };
 }
 
 const logicalId = /^[A-Za-z0-9\-.]{1,64}$/;

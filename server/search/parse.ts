@@ -41,7 +41,7 @@ export function parseSearch(type: string | undefined, pairs: readonly (readonly 
   const types = type === undefined ? typesOf(pairs) : [type];
   const commonParams = paramsInCommon(types);
   const param = (code: string) => commonParams.get(code);
-  const valueOptions: ValueOptions = { ...options, nowMs: options.nowMs ?? Date.now() };
+  const valueOptions: ValueOptions = { ...options, nowMs: options.nowMs ?? Date.now(), param };
   const maxCount = options.maxCount ?? 1_000;
   const shape: ResultShape = { sort: [], count: Math.min(options.defaultCount ?? 50, maxCount), total: 'default', include: [], revInclude: [] };
   const where: Criterion[] = [];

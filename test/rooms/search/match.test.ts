@@ -70,7 +70,7 @@ describe('reference', () => {
 });
 
 describe('date: each prefix against each position of the resource (https://hl7.org/fhir/R4/search.html#prefix)', () => {
-  const positions: Readonly<Record<string, object>> = {
+  const positions = {
     before: { start: '2019-01', end: '2019-02' },
     meetsStart: { start: '2019-01', end: '2019-12' },
     overlapsStart: { start: '2019-12', end: '2020-02' },
@@ -102,13 +102,37 @@ describe('date: each prefix against each position of the resource (https://hl7.o
   });
 
   test('ap, no value, several values, precision', () => {
-    expect(found({ resourceType: 'Encounter', period: positions['meetsEnd']! } as Resource, 'date=ap2020')).toBe(true);
-    expect(found({ resourceType: 'Encounter', period: positions['openStartBefore']! } as Resource, 'date=ap2020')).toBe(false);
+    expect(found({ resourceType: 'Encounter', period: positions.meetsEnd }, 'date=ap2020')).toBe(true);
+    expect(found({ resourceType: 'Encounter', period: positions.openStartBefore }, 'date=ap2020')).toBe(false);
     for (const prefix of Object.keys(truth)) expect(found({ resourceType: 'Encounter' }, `date=${prefix}2020`)).toBe(false);
     expect(found(patient, 'birthdate=1970')).toBe(true);
     expect(found(patient, 'birthdate=1970-05-05')).toBe(true);
     expect(found(patient, 'birthdate=1970-05-05T10:00')).toBe(false);
     expect(found(patient, 'birthdate=ge1970-05-05&birthdate=lt1970-05-06')).toBe(true);
+  });
+});
+
+describe('number, quantity, composite (https://hl7.org/fhir/R4/search.html#number)', () => {
+  const risk = (probabilityDecimal: number): Resource => ({ resourceType: 'RiskAssessment', prediction: [{ probabilityDecimal }] });
+  test.each([
+    ['100', 100, true], ['100', 99.5, true], ['100', 99.49, false], ['100', 100.5, false], ['100', 100.49, true], ['100.00', 100.004, true], ['100.00', 100.006, false], ['1e2', 104, true], ['1e2', 105, false],
+    ['ne100', 100.2, false], ['ne100', 101, true], ['gt100', 100.2, true], ['gt100', 100, false], ['ge100', 100, true], ['lt100', 99.99, true], ['lt100', 100, false], ['le100', 100, true], ['le100', 100.1, false],
+    ['sa100', 100.1, true], ['eb100', 99.9, true], ['ap100', 110, true], ['ap100', 110.1, false], ['ap-100', -90, true], ['ap-100', -89, false], ['0.1', 0.1, true], ['0.3', 0.30000000000000004, true], ['0.30000000000000000', 0.30000000000000004, false], ['-5', -5.2, true], ['1e-7', 1e-7, true],
+  ])('%s against %d: %s', (query, value, expected) => {
+    expect(found(risk(value), `probability=${query}`)).toBe(expected);
+  });
+
+  test('quantities by code of a system, or by any code or unit', () => {
+    const weight: Resource = { resourceType: 'Observation', valueQuantity: { value: 6.5, unit: 'kilo', system: 'http://unitsofmeasure.org', code: 'kg' } };
+    for (const query of ['6.5', '6.5||kg', '6.5||kilo', '6.5|http://unitsofmeasure.org|kg', 'gt6|http://unitsofmeasure.org|']) expect(found(weight, `value-quantity=${query}`)).toBe(true);
+    for (const query of ['6.4', '6.5||g', '6.5|urn:other|kg', '6.5|http://unitsofmeasure.org|kilo', 'gt7||kg']) expect(found(weight, `value-quantity=${query}`)).toBe(false);
+  });
+
+  test('a composite matches within one repeat only', () => {
+    const component = (code: string, value: number) => ({ code: { coding: [{ code }] }, valueQuantity: { value } });
+    const pressure: Resource = { resourceType: 'Observation', component: [component('s', 120), component('d', 80)] };
+    for (const query of ['s$120', 'd$lt100', 's$80,d$80']) expect(found(pressure, `component-code-value-quantity=${query}`)).toBe(true);
+    for (const query of ['s$80', 'd$gt100', 'x$120']) expect(found(pressure, `component-code-value-quantity=${query}`)).toBe(false);
   });
 });
 

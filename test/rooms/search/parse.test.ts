@@ -1,7 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import { searchParamsOf } from '../../../resources/definitions/index.ts';
 import { InterlockError } from '../../../resources/outcome/error.ts';
-import type { Criterion } from '../../../server/search/criteria.ts';
 import { isSearchable, parseSearch, searchBounds } from '../../../server/search/parse.ts';
 
 const nowMs = Date.parse('2026-01-01T00:00:00Z');
@@ -29,7 +28,7 @@ describe('AND, OR, escapes', () => {
   test('one parameter is one criterion, several are all of them, none is everything', () => {
     expect(where('Patient', '')).toEqual({ op: 'all', of: [] });
     expect(where('Patient', 'family=a')).toEqual({ op: 'param', param: param('Patient', 'family'), of: [{ kind: 'string', value: 'a' }] });
-    expect((where('Patient', 'family=a&family=b') as { of: Criterion[] }).of).toHaveLength(2);
+    expect(where('Patient', 'family=a&family=b')).toMatchObject({ op: 'all', of: [{ op: 'param' }, { op: 'param' }] });
     expect(values('Patient', 'family=a,b')).toEqual([{ kind: 'string', value: 'a' }, { kind: 'string', value: 'b' }]);
   });
 
@@ -91,15 +90,32 @@ describe('values by parameter type', () => {
 
   test('date: ap widens by a tenth of the distance to now, the zone is an option', () => {
     const day = 86_400_000;
-    const found = values('Observation', 'date=ap2025-12-21') as { lo: number; hi: number }[];
-    expect(found[0]!.lo).toBe(Date.parse('2025-12-21') - 1.05 * day);
-    expect(found[0]!.hi).toBe(Date.parse('2025-12-22') + 1.05 * day);
+    expect(values('Observation', 'date=ap2025-12-21')).toEqual([{ kind: 'date', prefix: 'ap', lo: Date.parse('2025-12-21') - 1.05 * day, hi: Date.parse('2025-12-22') + 1.05 * day }]);
     expect(parse('Observation', 'date=2020-07-01', { zone: 'America/New_York' }).where).toMatchObject({ of: [{ lo: Date.parse('2020-07-01T04:00Z') }] });
   });
 
   test('uri', () => {
     expect(values('ValueSet', 'url=urn:a|b,c')).toEqual([{ kind: 'uri', value: 'urn:a|b' }, { kind: 'uri', value: 'c' }]);
     expect(refusal('ValueSet', 'url:below=a').code).toBe('search-unsupported');
+  });
+
+  test('number and quantity', () => {
+    expect(values('RiskAssessment', 'probability=gt0.80,1e-2')).toEqual([{ kind: 'number', prefix: 'gt', value: '0.80' }, { kind: 'number', prefix: 'eq', value: '1e-2' }]);
+    expect(values('Observation', 'value-quantity=le5.4|http://unitsofmeasure.org|mg,5||mg,5')).toEqual([
+      { kind: 'quantity', prefix: 'le', value: '5.4', system: 'http://unitsofmeasure.org', unit: 'mg' },
+      { kind: 'quantity', prefix: 'eq', value: '5', unit: 'mg' },
+      { kind: 'quantity', prefix: 'eq', value: '5' },
+    ]);
+    for (const bad of ['', 'x', 'gt', '1e9999', '5|mg', '5|a|b|c', '.5', `1${'0'.repeat(40)}`]) expect(refusal('Observation', `value-quantity=${bad}`, true).code).toBe('search-invalid');
+    expect(refusal('Observation', 'value-quantity:not=5').code).toBe('search-invalid');
+  });
+
+  test('composite', () => {
+    expect(values('Observation', 'code-value-quantity=http://loinc.org|1-1$gt5||mg')).toEqual([
+      { kind: 'composite', components: [{ kind: 'token', system: 'http://loinc.org', code: '1-1' }, { kind: 'quantity', prefix: 'gt', value: '5', unit: 'mg' }] },
+    ]);
+    expect(values('DocumentReference', 'relationship=DocumentReference/1$replaces')).toMatchObject([{ components: [{ kind: 'reference' }, { kind: 'token' }] }]);
+    for (const bad of ['a', 'a$', 'a$1$2', 'a$x']) expect(refusal('Observation', `code-value-quantity=${bad}`).code).toBe('search-invalid');
   });
 
   test(':missing on every searchable type of parameter', () => {
