@@ -1,7 +1,7 @@
 import type { AuditRecord, AuditTrail } from './record.ts';
 
 export interface FloodGuardOptions {
-  readonly trail: Pick<AuditTrail, 'record' | 'assertAvailable'>;
+  readonly trail: Pick<AuditTrail, 'record' | 'assertAvailable' | 'prepare' | 'appendCommitted'>;
   /** Entries of its own that an address gets per minute: default 60. */
   readonly perMinute?: number;
   /** How often what was counted is recorded: default 5,000. */
@@ -19,7 +19,7 @@ export interface FloodGuard {
    * @throws InterlockError `audit-unavailable`
    */
   record(record: AuditRecord): Promise<void>;
-  /** Records what was counted so far. What cannot be recorded now stays counted. */
+  /** Records what was counted so far; while the trail is down it stays counted. */
   flush(): Promise<void>;
   /** Stops the timer and flushes. */
   close(): Promise<void>;
@@ -42,28 +42,28 @@ export function openFloodGuard(options: FloodGuardOptions): FloodGuard {
   const seen = new Map<string, number>();
   const counted = new Map<string, Counted>();
 
-  const count = (record: AuditRecord, address: string, alike: number): void => {
+  const count = (record: AuditRecord, address: string): void => {
     const named = counted.has(keyOf(record, address)) || counted.size < maxAddresses ? address : manyAddresses;
     const key = keyOf(record, named);
     const entry = counted.get(key);
-    if (entry === undefined) counted.set(key, { record: named === address ? record : { ...record, actor: { ...record.actor, address: named } }, count: alike });
+    if (entry === undefined) counted.set(key, { record: named === address ? record : { ...record, actor: { ...record.actor, address: named } }, count: 1 });
     else {
-      entry.count += alike;
+      entry.count += 1;
       if (named === address) entry.record = record;
     }
   };
 
   const flush = async (): Promise<void> => {
-    const due = [...counted.values()];
-    counted.clear();
-    for (const entry of due) {
-      try {
-        await trail.record({ ...entry.record, count: entry.count });
-      } catch {
-        // The trail reports its own failures; nothing that was counted gets lost by one.
-        count(entry.record, entry.record.actor.address ?? '', entry.count);
-      }
+    if (counted.size === 0) return;
+    try {
+      trail.assertAvailable();
+    } catch {
+      return;
     }
+    const due = [...counted.values()].map((entry) => trail.prepare({ ...entry.record, count: entry.count }));
+    counted.clear();
+    // Should the trail fail just now, it keeps these entries itself until they are durable.
+    await trail.appendCommitted(due).catch(() => undefined);
   };
   const timer = setInterval(() => void flush(), flushIntervalMs);
   timer.unref();
@@ -81,7 +81,7 @@ export function openFloodGuard(options: FloodGuardOptions): FloodGuard {
       seen.set(known, before + 1);
       if (before < perMinute) return trail.record(record);
       trail.assertAvailable();
-      count(record, address, 1);
+      count(record, address);
     },
     flush,
     async close() {

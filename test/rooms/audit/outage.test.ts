@@ -3,12 +3,16 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Connection } from 'mongoose';
+import { openFloodGuard } from '../../../server/audit/flood.ts';
+import { queryRecords } from '../../../server/audit/query.ts';
+import { AuditReader } from '../../../server/audit/reader.ts';
+import type { AuditRecord } from '../../../server/audit/record.ts';
 import { openAuditTrail, type OpenAuditTrail } from '../../../server/audit/trail.ts';
 import { verifyTrail } from '../../../server/audit/verify.ts';
 import { openMongoose } from '../../../server/mongo/connect.ts';
 import { startEmbeddedMongo, type EmbeddedMongo } from '../../../server/mongo/embedded.ts';
 import { silentLog } from '../../../server/observe/log.ts';
-import { recordOf, tenant, testKeyring } from './support.ts';
+import { recordOf, site, tenant, testKeyring } from './support.ts';
 
 // A mongod of its own, since it is paused and stopped.
 let directory: string;
@@ -49,6 +53,9 @@ const available = (): boolean => {
 
 test('while the audit store hangs nothing is confirmed; afterwards everything that was committed is there, once', async () => {
   await trail.record(recordOf());
+  const guard = openFloodGuard({ trail, perMinute: 1 });
+  const unauthenticated = (): AuditRecord => recordOf({ requestId: 'flood', outcome: '4', error: 'token-invalid', actor: { kind: 'anonymous', id: 'anonymous', address: '192.0.2.66' } });
+  for (let i = 0; i < 5; i += 1) await guard.record(unauthenticated());
   const committed = Array.from({ length: 5 }, () => trail.prepare(recordOf()));
   process.kill(mongo.pid(), 'SIGSTOP');
   try {
@@ -57,6 +64,8 @@ test('while the audit store hangs nothing is confirmed; afterwards everything th
     expect(performance.now() - startedMs).toBeLessThan(5_000);
     expect(outcomes.map((outcome) => (outcome.status === 'rejected' ? (outcome.reason as { code: string }).code : 'resolved'))).toEqual(['audit-unavailable', ...committed.map(() => 'outcome-unknown')]);
     expect(available()).toBe(false);
+    await expect(guard.record(unauthenticated())).rejects.toMatchObject({ code: 'audit-unavailable' });
+    await guard.flush();
 
     // What waits is bounded: the excess is refused at once.
     const flood = await Promise.allSettled(Array.from({ length: 80 }, async () => {
@@ -73,6 +82,9 @@ test('while the audit store hangs nothing is confirmed; afterwards everything th
   }
   await until(available);
   expect(await trail.missing(committed.map(({ id }) => id))).toEqual([]);
+  await guard.close();
+  const reader = new AuditReader({ audit, keyring: keys.keyring, tenant, site });
+  expect((await Array.fromAsync(queryRecords(reader, { requestId: 'flood' }))).map(({ record }) => record.count ?? 1).sort()).toEqual([1, 4]);
   await trail.record(recordOf());
   const report = await verifyTrail({ audit, keyring: keys.keyring, tenant });
   expect(report.faults).toEqual([]);
