@@ -12,6 +12,8 @@ export const catalogue = {
   'criteria-required': { status: 412, issue: 'required', text: 'A conditional interaction needs at least one known search criterion with a value.' },
   'login-required': { status: 401, issue: 'login', text: 'Sign in or send an access token.' },
   'token-invalid': { status: 401, issue: 'login', text: 'The access token is unknown, expired or revoked.' },
+  'credentials-invalid': { status: 401, issue: 'login', text: 'User name, password, code or client credentials are not right.' },
+  'grant-refused': { status: 400, issue: 'forbidden', text: 'The authorization server refused this request.' },
   'certificate-required': { status: 401, issue: 'login', text: 'A client certificate that this server issued is required.' },
   'forbidden': { status: 403, issue: 'forbidden', text: 'This access is not permitted.' },
   'not-found': { status: 404, issue: 'not-found', text: 'No such resource.' },

@@ -1,0 +1,150 @@
+import express, { type Request, type RequestHandler, type Router } from 'express';
+import helmet from 'helmet';
+import type { Connection } from 'mongoose';
+import { InterlockError } from '../../resources/outcome/error.ts';
+import type { TokenFacts } from '../access/context.ts';
+import type { AuditTrail } from '../audit/record.ts';
+import type { Keyring } from '../kms/keyring.ts';
+import type { Log } from '../observe/log.ts';
+import { OAuthRows } from './adapter.ts';
+import { anonymousActor, auditProvider, requestFacts } from './audit.ts';
+import { BearerTokens } from './bearer.ts';
+import { Clients } from './clients.ts';
+import { interactionRouter } from './interactions.ts';
+import { serverKeys } from './keys.ts';
+import { Launches, type NewLaunch } from './launch.ts';
+import { contentSecurityPolicy } from './pages.ts';
+import { createPassport, type Passport, type PassportOptions } from './passport.ts';
+import { People } from './people.ts';
+import { createProvider, type Lifetimes } from './provider.ts';
+import { smartConfiguration } from './smart-configuration.ts';
+import { FailureThrottle } from './throttle.ts';
+
+export interface AuthOptions {
+  readonly app: Connection;
+  readonly keyring: Keyring;
+  readonly audit: AuditTrail;
+  /** URL of the authorization server, such as `https://localhost:8443/oauth2`; the router is mounted at its path. */
+  readonly issuer: string;
+  readonly fhirBaseUrl: string;
+  readonly log: Log;
+  readonly nowMs?: () => number;
+  readonly lifetimes?: Partial<Lifetimes>;
+  /** See {@link PassportOptions}; without it no client certificate is accepted. */
+  readonly partnerOf?: PassportOptions['partnerOf'];
+}
+
+/** The authorization server. */
+export interface Auth {
+  /** Everything under the issuer's path. Mount it before any body parser. */
+  readonly router: Router;
+  readonly people: People;
+  readonly clients: Clients;
+  /** Strategies `person`, `bearer` and `certificate`; see `authenticate` in passport.ts. */
+  readonly passport: Passport;
+  /** The document at `[base]/.well-known/smart-configuration`. */
+  smartConfiguration(): Readonly<Record<string, unknown>>;
+  /** What an access token stands for. @throws InterlockError `token-invalid` */
+  authenticateBearer(token: string): Promise<TokenFacts>;
+  /** Prepares an EHR launch. @returns the value of the app's `launch` parameter */
+  createLaunch(launch: NewLaunch): Promise<string>;
+  close(): Promise<void>;
+}
+
+const defaultLifetimes: Lifetimes = { appTokenS: 900, backendTokenS: 300, idleS: 900, sessionS: 12 * 3600, refreshS: 100 * 86_400, grantS: 365 * 86_400 };
+const failuresPerMinute = 60;
+
+/** Sets up the authorization server: people, clients, tokens and the pages around them. */
+export async function createAuth(options: AuthOptions): Promise<Auth> {
+  const { app, keyring, audit, issuer, fhirBaseUrl, log, nowMs = Date.now } = options;
+  const lifetimes = { ...defaultLifetimes, ...options.lifetimes };
+  if (lifetimes.appTokenS > 900 || lifetimes.backendTokenS > 300) throw new InterlockError('config-invalid', { detail: 'Access tokens last at most 900 seconds, those of backend services 300.' });
+  const forget = (): void => tokens.forget();
+  const rows = new OAuthRows(app, keyring);
+  const people = new People({ app, keyring, nowMs, onChange: forget });
+  const clients = new Clients({ app, keyring, nowMs, onChange: forget });
+  const launches = new Launches(rows, lifetimes.grantS);
+  const provider = createProvider({ issuer, fhirBaseUrl, rows, clients, people, launches, keys: await serverKeys(rows), lifetimes });
+  const tokens = new BearerTokens({ app, provider, rows, clients, people, launches, log, nowMs });
+  const authenticateBearer = (token: string): Promise<TokenFacts> => tokens.authenticate(token);
+  const passport = createPassport({ people, authenticateBearer, partnerOf: options.partnerOf ?? (async () => undefined) });
+  const throttle = new FailureThrottle({
+    maxFailures: failuresPerMinute,
+    windowMs: 60_000,
+    nowMs,
+    onSuppressed: (address, count) => {
+      const facts = { requestId: 'throttled', address };
+      audit
+        .record({ at: nowMs(), kind: 'token', interaction: 'throttled', action: 'E', outcome: '4', error: 'throttled', requestId: facts.requestId, actor: anonymousActor(facts), count })
+        .catch(() => log.error('throttled requests could not be recorded', { count }));
+    },
+  });
+  auditProvider(provider, audit, log, nowMs, ({ address = '' }) => throttle.failed(address));
+
+  const router = express.Router();
+  router.use(headers(), canonicalHost(issuer));
+  router.use(interactionRouter({ provider, fhirBaseUrl, people, launches, passport, audit, keyring, throttle, log, nowMs }));
+  router.use(throttled(throttle));
+  router.all('/authorize', express.text({ type: 'application/x-www-form-urlencoded', limit: '64kb' }), authorizationRequest);
+  router.use(provider.callback() as unknown as RequestHandler);
+  return {
+    router, people, clients, passport, authenticateBearer,
+    smartConfiguration: () => smartConfiguration(issuer),
+    createLaunch: (launch) => launches.create(launch),
+    async close() {
+      throttle.close();
+      await tokens.close();
+    },
+  };
+}
+
+function headers(): RequestHandler {
+  const common = helmet({
+    contentSecurityPolicy: false,
+    // An app may have opened its sign-in in a window that it waits for.
+    crossOriginOpenerPolicy: false,
+    referrerPolicy: { policy: 'same-origin' },
+    xFrameOptions: { action: 'deny' },
+  });
+  return (request, response, next) => {
+    response.set('Content-Security-Policy', contentSecurityPolicy());
+    response.set('X-Request-Id', requestFacts(request).requestId);
+    common(request, response, next);
+  };
+}
+
+// oidc-provider makes URLs, and the audiences it accepts, from the Host header, which anybody can choose.
+function canonicalHost(issuer: string): RequestHandler {
+  const { host } = new URL(issuer);
+  return (request, _response, next) => {
+    request.headers.host = host;
+    next();
+  };
+}
+
+function throttled(throttle: FailureThrottle): RequestHandler {
+  return (request, response, next) => {
+    const retryAfterS = request.method === 'POST' ? throttle.retryAfterS(request.socket.remoteAddress ?? '') : undefined;
+    if (retryAfterS === undefined) next();
+    else response.set('Retry-After', String(retryAfterS)).set('Cache-Control', 'no-store').status(429).json({ error: 'temporarily_unavailable', error_description: 'too many failed requests' });
+  };
+}
+
+/**
+ * Lets authorization requests come by POST (https://hl7.org/fhir/smart-app-launch/STU2.2/app-launch.html) by turning them
+ * into their GET form: the library would have the session cookie sent along with cross-site requests for it. And asks
+ * for consent where `offline_access` is wanted, without which the library would drop that scope silently.
+ */
+function authorizationRequest(request: Request, _response: unknown, next: () => void): void {
+  if (request.method !== 'GET' && request.method !== 'POST') {
+    next();
+    return;
+  }
+  const query = new URLSearchParams(request.method === 'POST' ? String(request.body ?? '') : new URL(request.url, 'https://localhost').search);
+  const prompts = (query.get('prompt') ?? '').split(' ').filter(Boolean);
+  const wantsOffline = query.get('scope')?.split(' ').includes('offline_access') === true;
+  if (wantsOffline && !prompts.includes('consent') && !prompts.includes('none')) query.set('prompt', [...prompts, 'consent'].join(' '));
+  request.method = 'GET';
+  request.url = `/authorize?${query.toString()}`;
+  next();
+}

@@ -1,0 +1,175 @@
+import { hash } from 'node:crypto';
+import type { KoaContextWithOIDC } from 'oidc-provider';
+import { style } from './style.ts';
+
+/** A piece of HTML whose values are escaped. */
+class Html {
+  readonly text: string;
+  constructor(text: string) {
+    this.text = text;
+  }
+}
+
+type Piece = Html | string | false | undefined | readonly Html[];
+
+const entities: Readonly<Record<string, string>> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&#39;' };
+
+/** Template tag: strings are escaped, pieces of HTML are not. */
+export function html(parts: TemplateStringsArray, ...values: readonly Piece[]): Html {
+  const render = (value: Piece): string => {
+    if (value === false || value === undefined) return '';
+    if (typeof value === 'string') return value.replace(/[&<>"']/g, (letter) => entities[letter]!);
+    return value instanceof Html ? value.text : value.map((piece) => piece.text).join('');
+  };
+  return new Html(parts.reduce((text, part, index) => text + render(values[index - 1]) + part));
+}
+
+const styleSource = `'sha256-${hash('sha256', style, 'base64')}'`;
+
+/**
+ * Content-Security-Policy of what oidc-provider answers: the page of `response_mode=form_post` submits itself to the app
+ * with a script whose hash the library adds.
+ */
+export const libraryPagePolicy = `default-src 'none'; style-src ${styleSource}; script-src 'none'; frame-ancestors 'none'; base-uri 'none'`;
+
+/**
+ * Content-Security-Policy of every page here: one stylesheet, known by its hash, and no script at all.
+ *
+ * @param formTarget where submitting the form ends besides here: browsers check the redirects that follow, too
+ */
+export function contentSecurityPolicy(formTarget?: string): string {
+  const target = formTarget === undefined ? '' : ` ${formTarget}`;
+  return `default-src 'none'; style-src ${styleSource}; form-action 'self'${target}; frame-ancestors 'none'; base-uri 'none'`;
+}
+
+/** A whole page. */
+export function page(title: string, content: Html): string {
+  return html`<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="robots" content="noindex">
+<title>${title} – Interlock</title>
+<style>${new Html(style)}</style>
+</head>
+<body>
+<header><p>Interlock</p></header>
+<main>
+<h1>${title}</h1>
+${content}
+</main>
+</body>
+</html>
+`.text;
+}
+
+/** Facts that every form of an interaction carries. */
+export interface FormFacts {
+  readonly action: string;
+  readonly csrf: string;
+  readonly appName: string;
+}
+
+/** The sign-in page. `problem` stands above the form; it never says which of the three was wrong. */
+export function signInPage(form: FormFacts, problem?: string): string {
+  return page(
+    'Sign in',
+    html`${problem !== undefined && html`<p class="problem" role="alert">${problem}</p>`}
+<p>to continue to <strong>${form.appName}</strong></p>
+<form method="post" action="${form.action}">
+<input type="hidden" name="csrf" value="${form.csrf}">
+<label for="username">User name</label>
+<input id="username" name="username" autocomplete="username" autocapitalize="none" spellcheck="false" maxlength="64" required autofocus>
+<label for="password">Password</label>
+<input id="password" name="password" type="password" autocomplete="current-password" maxlength="128" required>
+<label for="code">Code from your authenticator app</label>
+<input id="code" name="code" class="code" inputmode="numeric" autocomplete="one-time-code" pattern="[0-9 ]{6,8}" maxlength="8" required>
+<div class="buttons">
+<button name="decision" value="sign-in">Sign in</button>
+<button name="decision" value="cancel" class="quiet" formnovalidate>Cancel</button>
+</div>
+</form>`,
+  );
+}
+
+/** One line of the consent page. */
+export interface ConsentLine {
+  readonly scope: string;
+  readonly title: string;
+  readonly detail?: string | undefined;
+}
+
+export interface ConsentFacts extends FormFacts {
+  readonly username: string;
+  /** Whose record the app would work with, if one. */
+  readonly record?: string | undefined;
+  /** May be unticked. */
+  readonly optional: readonly ConsentLine[];
+  /** Granted along with the rest. */
+  readonly fixed: readonly ConsentLine[];
+  /** Asked for, but not possible here. */
+  readonly withheld: readonly ConsentLine[];
+}
+
+/** The consent page: what the app would get, line by line, to be unticked. */
+export function consentPage(facts: ConsentFacts): string {
+  const line = (entry: ConsentLine): Html => html`<span><strong>${entry.title}</strong>${entry.detail !== undefined && html`<small>${entry.detail}</small>`}<code>${entry.scope}</code></span>`;
+  return page(
+    `Allow ${facts.appName}?`,
+    html`<p>You are signed in as <strong>${facts.username}</strong>.${facts.record !== undefined && html` The app would work with <strong>${facts.record}</strong>.`}</p>
+<form method="post" action="${facts.action}">
+<input type="hidden" name="csrf" value="${facts.csrf}">
+${facts.optional.length > 0 && html`<fieldset><legend>It asks to</legend>
+${facts.optional.map((entry) => html`<label class="choice"><input type="checkbox" name="scope" value="${entry.scope}" checked>${line(entry)}</label>`)}
+</fieldset>`}
+${facts.fixed.length > 0 && html`<h2>It will also</h2><ul>${facts.fixed.map((entry) => html`<li>${line(entry)}</li>`)}</ul>`}
+${facts.withheld.length > 0 && html`<h2>It will not get</h2><p>This needs a patient or visit, and none is chosen: start the app from a patient’s record instead.</p><ul class="withheld">${facts.withheld.map((entry) => html`<li>${line(entry)}</li>`)}</ul>`}
+<div class="buttons">
+<button name="decision" value="allow">Allow</button>
+<button name="decision" value="cancel" class="quiet">Don’t allow</button>
+</div>
+</form>`,
+  );
+}
+
+/** A page that says what went wrong, for people; never holds a value of the request. */
+export function problemPage(title: string, text: string, requestId: string | undefined, appName?: string): string {
+  return page(title, html`<p>${text}</p>${appName !== undefined && html`<p>Go back to <strong>${appName}</strong> and try again.</p>`}${requestId !== undefined && html`<p class="reference">Reference: <code>${requestId}</code></p>`}`);
+}
+
+const problems: Readonly<Record<string, string>> = {
+  invalid_client: 'This app is not registered here, or it has been disabled.',
+  invalid_redirect_uri: 'The app asked to be answered at an address that is not registered for it. Nothing was sent there.',
+  server_error: 'Something went wrong here. The reference leads support to the cause.',
+  temporarily_unavailable: 'The audit trail cannot be written at the moment, so nobody can be signed in. Try again soon.',
+};
+
+/** oidc-provider's hook for errors that cannot be sent to the app. */
+export function sendError(ctx: KoaContextWithOIDC, out: { readonly error: string }): void {
+  ctx.type = 'html';
+  ctx.body = problemPage('This did not work', problems[out.error] ?? 'The request of the app is not valid, or it is too old.', requestIdOf(ctx));
+}
+
+/** oidc-provider's hook for the question whether to sign out. @param form the form it demands, by id */
+export function sendLogout(ctx: KoaContextWithOIDC, form: string): void {
+  ctx.body = page(
+    'Sign out?',
+    html`<p>Apps that were given access only while you are signed in will lose it.</p>
+${new Html(form)}
+<div class="buttons">
+<button form="op.logoutForm" name="logout" value="yes">Sign out</button>
+<button form="op.logoutForm" class="quiet">Stay signed in</button>
+</div>`,
+  );
+}
+
+/** oidc-provider's hook for the page after signing out. */
+export function sendLoggedOut(ctx: KoaContextWithOIDC): void {
+  ctx.body = page('Done', html`<p>You can close this page.</p>`);
+}
+
+function requestIdOf(ctx: KoaContextWithOIDC): string | undefined {
+  const id: unknown = ctx.state['requestId'];
+  return typeof id === 'string' ? id : undefined;
+}

@@ -1,0 +1,68 @@
+import { TLSSocket } from 'node:tls';
+import type { Request, Response } from 'express';
+import passport from 'passport';
+import { Strategy as CustomStrategy } from 'passport-custom';
+import { Strategy as BearerStrategy } from 'passport-http-bearer';
+import { Strategy as LocalStrategy } from 'passport-local';
+import type { TokenFacts } from '../access/context.ts';
+import type { People, SignIn } from './people.ts';
+
+/** Passport as it is set up here. */
+export type Passport = InstanceType<typeof passport.Passport>;
+
+/** The three ways in, by the name of their strategy. */
+export interface Identities {
+  /** User name, password and code from a form. */
+  readonly person: SignIn;
+  /** `Authorization: Bearer …`. */
+  readonly bearer: TokenFacts;
+  /** The name of the partner whose client certificate the TLS connection showed. */
+  readonly certificate: string;
+}
+
+export interface PassportOptions {
+  readonly people: People;
+  readonly authenticateBearer: (token: string) => Promise<TokenFacts>;
+  /** The partner whose client certificate this connection showed; undefined if there is none, it is revoked, or the agreement is over. */
+  readonly partnerOf: (socket: TLSSocket) => Promise<string | undefined>;
+}
+
+// Passport calls whoever a strategy finds a user; here it is a sign-in, a token or a partner.
+type Done = (error: unknown, identity?: Express.User | false) => void;
+
+/** Passport with a strategy per way in; no sessions, these are oidc-provider's. */
+export function createPassport(options: PassportOptions): Passport {
+  const answer = (work: Promise<unknown>, done: Done): void => {
+    work.then((identity) => done(null, (identity as Express.User | undefined) ?? false), done);
+  };
+  const instance = new passport.Passport();
+  instance.use(
+    'person',
+    new LocalStrategy({ session: false, passReqToCallback: true }, (request: Request, username: string, password: string, done: Done) => {
+      const { code } = request.body as { code?: unknown };
+      answer(options.people.signIn(username, password, typeof code === 'string' ? code : ''), done);
+    }),
+  );
+  instance.use('bearer', new BearerStrategy((token: string, done: Done) => answer(options.authenticateBearer(token), done)));
+  instance.use(
+    'certificate',
+    new CustomStrategy((request, done: Done) => {
+      const { socket } = request;
+      if (socket instanceof TLSSocket) answer(options.partnerOf(socket), done);
+      else done(null, false);
+    }),
+  );
+  return instance;
+}
+
+/** Runs one strategy. @returns undefined if the request does not carry what it looks for, or that is not accepted */
+export function authenticate<Way extends keyof Identities>(instance: Passport, way: Way, request: Request, response: Response): Promise<Identities[Way] | undefined> {
+  return new Promise((resolve, reject) => {
+    const finish = (error: unknown, identity: unknown): void => {
+      if (error !== null && error !== undefined) reject(error instanceof Error ? error : new Error('a sign-in strategy failed'));
+      else resolve(identity === false || identity === undefined ? undefined : (identity as Identities[Way]));
+    };
+    const handler = instance.authenticate(way, { session: false }, finish) as (request: Request, response: Response, next: (error: unknown) => void) => void;
+    handler(request, response, (error) => finish(error ?? new Error('a sign-in strategy did not answer'), false));
+  });
+}
