@@ -18,10 +18,11 @@ const typeInteractions: Readonly<Partial<Record<Interaction, readonly string[]>>
 /** The trail is read and searched, never written. */
 const trailInteractions = new Set(['read', 'search-type']);
 
-/** What an authorization server's endpoints are, for the SMART security section. */
+/** What the statement tells beside what it finds in the definitions. */
 export interface CapabilityFacts {
   readonly baseUrl: string;
-  readonly issuer: string;
+  /** The smart-configuration document. */
+  readonly smart: Readonly<Record<string, unknown>>;
   readonly version: string;
   /** When this configuration came to be: start of the server. */
   readonly date: Date;
@@ -47,7 +48,7 @@ export function capabilityStatement(facts: CapabilityFacts): { bytes: Buffer; et
     rest: [
       {
         mode: 'server',
-        security: security(facts.issuer),
+        security: security(facts.smart),
         resource: resourceTypes().map((type) => resourceOf(type, offered)),
         interaction: ['transaction', 'batch', 'search-system', 'history-system'].map((code) => ({ code })),
       },
@@ -75,11 +76,12 @@ function resourceOf(type: string, offered: readonly string[]): Record<string, un
 }
 
 /** SMART's announcement of the authorization server, in the form of SMART 1 too (https://hl7.org/fhir/smart-app-launch/1.0.0/conformance/). */
-function security(issuer: string): Record<string, unknown> {
-  const uris = { authorize: `${issuer}/auth`, token: `${issuer}/token`, introspect: `${issuer}/token/introspection`, revoke: `${issuer}/token/revocation` };
+function security(smart: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  const endpoints = { authorize: 'authorization_endpoint', token: 'token_endpoint', introspect: 'introspection_endpoint', revoke: 'revocation_endpoint', manage: 'management_endpoint', register: 'registration_endpoint' };
+  const uris = Object.entries(endpoints).flatMap(([url, name]) => (typeof smart[name] === 'string' ? [{ url, valueUri: smart[name] }] : []));
   return {
     cors: true,
     service: [{ coding: [{ system: 'http://terminology.hl7.org/CodeSystem/restful-security-service', code: 'SMART-on-FHIR', display: 'SMART-on-FHIR' }], text: 'SMART App Launch 2.2' }],
-    extension: [{ url: 'http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris', extension: Object.entries(uris).map(([url, valueUri]) => ({ url, valueUri })) }],
+    extension: [{ url: 'http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris', extension: uris }],
   };
 }

@@ -25,7 +25,7 @@ export function meet({ planned, stored }: Met, resource: ResourceJson, eventAtMs
   const carried: Json = { ...resource, ...identifiers(before, resource) };
   delete carried['meta'];
   const kept: Json = { ...before };
-  if (!late) for (const element of planned.clear) if (!(element in resource)) delete kept[element];
+  if (!late) for (const element of planned.clear) if (!(element in resource)) Reflect.deleteProperty(kept, element);
   const merged = (late ? { ...carried, ...kept, ...identifiers(before, resource) } : withoutOtherChoices(kept, carried)) as ResourceJson;
   if (isDeepStrictEqual({ ...merged, meta: undefined }, { ...before, meta: undefined })) return undefined;
   return stamped(merged, late ? appliedAtMs : (eventAtMs ?? appliedAtMs));

@@ -25,20 +25,33 @@ export async function bundle(exchange: Exchange, run: RunEntry): Promise<FhirRes
   return jsonResponse(200, { resourceType: 'Bundle', type: `${type}-response`, ...(entry.length === 0 ? {} : { entry }) });
 }
 
-/** Each entry on its own: a failure is that entry's answer. Ordered, so that later entries see what earlier ones wrote. */
+/** Order of processing (https://hl7.org/fhir/R4/http.html#trules), which batches follow too: what is read shows what was written. */
+const methodOrder = [['DELETE'], ['POST'], ['PUT'], ['GET', 'HEAD']];
+
+/** Entries of a batch that run side by side: they share audit flushes, and one batch cannot take everything. */
+const maxParallel = 16;
+
+/** Each entry on its own: a failure is that entry's answer. */
 async function batch(exchange: Exchange, entries: readonly BundleEntry[], run: RunEntry): Promise<FhirResponse[]> {
-  const responses: FhirResponse[] = [];
-  for (const entry of entries) {
+  const responses = new Map<BundleEntry, FhirResponse>();
+  const runOne = async (entry: BundleEntry): Promise<void> => {
     try {
-      responses.push(await run(exchange, entry));
+      responses.set(entry, await run(exchange, entry));
     } catch (error) {
       // Without an audit trail the whole batch has to stop: nothing may be disclosed.
       if (error instanceof InterlockError && (error.code === 'audit-unavailable' || error.code === 'outcome-unknown')) throw error;
       const { status, outcome } = toOperationOutcome(error, exchange.context.requestId);
-      responses.push(jsonResponse(status, outcome));
+      responses.set(entry, jsonResponse(status, outcome));
     }
+  };
+  for (const methods of methodOrder) {
+    const pending = entries.filter(({ method }) => methods.includes(method)).values();
+    const worker = async (): Promise<void> => {
+      for (const entry of pending) await runOne(entry);
+    };
+    await Promise.all(Array.from({ length: maxParallel }, worker));
   }
-  return responses;
+  return entries.map((entry) => responses.get(entry)!);
 }
 
 function responseEntry(baseUrl: string, entry: BundleEntry, response: FhirResponse, minimal: boolean): Record<string, unknown> {

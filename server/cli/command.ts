@@ -1,0 +1,95 @@
+import type { Connection } from 'mongoose';
+import type { Channels } from '../../channels/run.ts';
+import type { AuditReader } from '../audit/reader.ts';
+import type { AuditTrail } from '../audit/record.ts';
+import type { Clients } from '../auth/clients.ts';
+import type { People } from '../auth/people.ts';
+import type { Keyring } from '../kms/keyring.ts';
+import type { PartnerRegistry } from '../partners/registry.ts';
+import type { Pki } from '../pki/pki.ts';
+
+/** What commands work on: the running server's own parts. */
+export interface CommandServices {
+  readonly clients: Clients;
+  readonly people: People;
+  readonly partners: PartnerRegistry;
+  readonly pki: Pki;
+  readonly channels: Channels;
+  readonly audit: AuditTrail;
+  readonly auditReader: AuditReader;
+  readonly auditConnection: Connection;
+  readonly keyring: Keyring;
+  readonly keysDir: string;
+  readonly tenant: string;
+  readonly nowMs: () => number;
+}
+
+/** One option of a command, in commander's notation. */
+export interface CommandOption {
+  /** Such as `--name <name>` or `--all`. */
+  readonly flags: string;
+  readonly description: string;
+  readonly required?: boolean;
+  /** May be given several times. */
+  readonly repeats?: boolean;
+  /** The value names a file, whose content the command gets. */
+  readonly readsFile?: boolean;
+  /** The value names where results go: stays on this side. */
+  readonly local?: boolean;
+}
+
+/** What a command is given: everything as text, files by content. */
+export interface CommandInput {
+  /** `operator:<os user>`. */
+  readonly operator: string;
+  readonly args: readonly string[];
+  /** By long name without dashes, in camel case; a flag without value is `true`. */
+  readonly options: Readonly<Record<string, string | true | readonly string[]>>;
+  /** Content (base64) of the files that options name. */
+  readonly files: Readonly<Record<string, string>>;
+  /** First line of standard input, where an option asks for it. */
+  readonly stdin?: string;
+}
+
+/** What a command answers. */
+export interface CommandResult {
+  /** Shown as a table. */
+  readonly table?: { readonly columns: readonly string[]; readonly rows: readonly (readonly string[])[] };
+  /** Shown under the table. */
+  readonly lines?: readonly string[];
+  /** The same for machines. */
+  readonly json: unknown;
+  /** Files to write under `--out` (a directory, or the file itself if there is one with an empty name). */
+  readonly files?: readonly { readonly name: string; readonly contentBase64: string; readonly mode: number }[];
+  /** True: what was asked for was found wanting; the exit code says so. */
+  readonly failed?: boolean;
+}
+
+/** A command of the command line. */
+export interface Command {
+  /** Such as `client add`. */
+  readonly name: string;
+  readonly summary: string;
+  /** Positional arguments in commander's notation, such as `<name>`. */
+  readonly args?: readonly string[];
+  readonly options?: readonly CommandOption[];
+  /** @param tell shows progress: work done and, if known, in all */
+  readonly run: (services: CommandServices, input: CommandInput, tell: (done: number, total?: number) => void) => Promise<CommandResult>;
+}
+
+/** An option's text. */
+export function text(input: CommandInput, name: string): string | undefined {
+  const value = input.options[name];
+  return typeof value === 'string' ? value : undefined;
+}
+
+/** Every value of an option that repeats. */
+export function texts(input: CommandInput, name: string): readonly string[] {
+  const value = input.options[name];
+  return Array.isArray(value) ? (value as readonly string[]) : typeof value === 'string' ? [value] : [];
+}
+
+/** True if a flag was given. */
+export function flag(input: CommandInput, name: string): boolean {
+  return input.options[name] === true;
+}

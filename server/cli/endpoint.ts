@@ -1,0 +1,82 @@
+import { randomUUID } from 'node:crypto';
+import { TLSSocket } from 'node:tls';
+import express, { type Router } from 'express';
+import { z } from 'zod';
+import { InterlockError } from '../../resources/outcome/error.ts';
+import { toOperationOutcome } from '../../resources/outcome/render.ts';
+import { peerOf } from '../pki/tls.ts';
+import type { CommandInput, CommandResult, CommandServices } from './command.ts';
+import { commands } from './commands/index.ts';
+import { errorOf } from './error-of.ts';
+
+const inputSchema = z.strictObject({
+  command: z.string().max(100),
+  operator: z.string().regex(/^operator:.{1,100}$/),
+  args: z.array(z.string().max(4096)).max(10),
+  options: z.record(z.string(), z.union([z.string().max(65_536), z.literal(true), z.array(z.string().max(4096)).max(100)])),
+  files: z.record(z.string(), z.string()),
+  stdin: z.string().max(4096).optional(),
+});
+
+/** Largest request of a command: a message file of the largest size, in base64. */
+const maxCommandSizeBytes = 80 * 1024 * 1024;
+
+/**
+ * Where the command line reaches the running server: on the loopback interface only, and only with the operator's
+ * certificate from the keys directory. The answer is a line of JSON for each bit of progress, then one for the result.
+ */
+export function commandEndpoint(services: CommandServices): Router {
+  const router = express.Router();
+  router.post('/commands', express.json({ limit: maxCommandSizeBytes }), async (request, response) => {
+    const { socket } = request;
+    const peer = socket instanceof TLSSocket ? peerOf(services.pki, socket) : 'absent';
+    const isLocal = /^(?:::ffff:)?127\.|^::1$/.test(socket.remoteAddress ?? '');
+    if (!isLocal || typeof peer === 'string' || peer.kind !== 'operator') {
+      const error = new InterlockError('certificate-required', { rule: 'command line: no operator certificate' });
+      const { status, outcome } = toOperationOutcome(error);
+      const actor = { kind: 'anonymous', id: 'anonymous', address: socket.remoteAddress ?? '' } as const;
+      await services.audit.record({ at: services.nowMs(), kind: 'command', interaction: 'command', action: 'E', outcome: '8', error: error.code, rule: error.options.rule!, requestId: randomUUID(), actor });
+      response.status(status).json(outcome);
+      return;
+    }
+    response.set('Content-Type', 'application/x-ndjson');
+    const write = (line: unknown) => response.write(`${JSON.stringify(line)}\n`);
+    try {
+      const { command, ...input } = inputSchema.parse(request.body);
+      const known = Object.fromEntries(Object.entries(input).filter(([, value]) => value !== undefined)) as unknown as CommandInput;
+      const result = await runCommand(services, command, known, (done, total) => write({ progress: { done, total } }));
+      write({ result });
+    } catch (error) {
+      write({ error: errorOf(error) });
+    }
+    response.end();
+  });
+  return router;
+}
+
+/**
+ * Runs a command and audits it: its name and the names of its options, never their values. Without an audit trail, nothing runs.
+ * @throws InterlockError
+ */
+export async function runCommand(services: CommandServices, name: string, input: CommandInput, tell: (done: number, total?: number) => void): Promise<CommandResult> {
+  const command = commands.find((one) => one.name === name);
+  if (command === undefined) throw new InterlockError('request-invalid', { detail: 'There is no such command.' });
+  services.audit.assertAvailable();
+  const about = {
+    kind: 'command',
+    interaction: 'command',
+    action: 'E',
+    requestId: randomUUID(),
+    actor: { kind: 'operator', id: input.operator },
+    command: [name, ...Object.keys(input.options).map((option) => `--${option}`)].join(' '),
+  } as const;
+  try {
+    const result = await command.run(services, input, tell);
+    await services.audit.record({ ...about, at: services.nowMs(), outcome: '0' });
+    return result;
+  } catch (error) {
+    const code = error instanceof InterlockError ? error.code : 'internal';
+    await services.audit.record({ ...about, at: services.nowMs(), outcome: code === 'internal' ? '8' : '4', error: code });
+    throw error;
+  }
+}

@@ -1,0 +1,73 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { request } from 'node:https';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { InterlockError } from '../../resources/outcome/error.ts';
+import { catalogue, type ErrorCode } from '../../resources/outcome/catalogue.ts';
+import { loadConfig, type Config } from '../config/config.ts';
+import type { CommandInput, CommandResult } from './command.ts';
+
+type Tell = (done: number, total?: number) => void;
+
+/**
+ * Has a command run: by the server if it is up, else by the same parts in this process, which then holds the data
+ * directory's lock.
+ * @throws InterlockError
+ */
+export async function execute(name: string, input: CommandInput, tell: Tell): Promise<CommandResult> {
+  const { config } = loadConfig(process.env);
+  return (await byServer(config, name, input, tell)) ?? (await headless(config, name, input, tell));
+}
+
+/** @returns undefined if no server listens */
+async function byServer(config: Config, name: string, input: CommandInput, tell: Tell): Promise<CommandResult | undefined> {
+  const directory = join(config.keysDir, 'operator');
+  const [cert, key, ca] = ['client.crt', 'client.key', 'ca.crt'].map((file) => join(directory, file)) as [string, string, string];
+  if (![cert, key, ca].every(existsSync)) return undefined;
+  const host = config.host === '0.0.0.0' || config.host === '::' ? '127.0.0.1' : config.host;
+  return new Promise((resolve, reject) => {
+    const sent = request(
+      { host, port: config.port, path: '/admin/commands', method: 'POST', cert: readFileSync(cert), key: readFileSync(key), ca: readFileSync(ca), servername: 'localhost', headers: { 'Content-Type': 'application/json' } },
+      (response) => {
+        if (response.statusCode !== 200) {
+          response.resume();
+          reject(new InterlockError('certificate-required', { detail: 'The server refused the operator certificate; was it started with the same keys directory, on this machine?' }));
+          return;
+        }
+        createInterface({ input: response })
+          .on('line', (line) => {
+            const message = JSON.parse(line) as { progress?: { done: number; total?: number }; result?: CommandResult; error?: { code: string; message: string } };
+            if (message.progress !== undefined) tell(message.progress.done, message.progress.total);
+            if (message.result !== undefined) resolve(message.result);
+            if (message.error !== undefined) reject(new RemoteError(message.error));
+          })
+          .on('close', () => reject(new InterlockError('unavailable', { detail: 'The server ended before it answered.' })));
+      },
+    );
+    sent.on('error', (error: NodeJS.ErrnoException) => {
+      if (error.code === 'ECONNREFUSED') resolve(undefined);
+      else reject(new InterlockError('unavailable', { detail: `The server at port ${config.port} cannot be reached (${error.code ?? error.name}).`, cause: error }));
+    });
+    sent.end(JSON.stringify({ command: name, ...input }));
+  });
+}
+
+async function headless(config: Config, name: string, input: CommandInput, tell: Tell): Promise<CommandResult> {
+  // Loaded only here: with a server running, the command line stays quick.
+  const [{ openServices }, { runCommand }, { createLog }] = await Promise.all([import('../services.ts'), import('./endpoint.ts'), import('../observe/log.ts')]);
+  const note = (line: string): void => void process.stderr.write(`${line}\n`);
+  const services = await openServices({ config, log: createLog('error'), serve: false, onProgress: note, onFatal: () => process.exit(1) });
+  try {
+    return await runCommand(services, name, input, tell);
+  } finally {
+    await services.close();
+  }
+}
+
+/** An error that the server reported, with its text as it came. */
+class RemoteError extends InterlockError {
+  constructor({ code, message }: { code: string; message: string }) {
+    super(Object.hasOwn(catalogue, code) ? (code as ErrorCode) : 'internal');
+    this.message = message;
+  }
+}

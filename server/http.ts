@@ -1,0 +1,83 @@
+import { createServer, type Server } from 'node:https';
+import express, { type Request } from 'express';
+import helmet from 'helmet';
+import { InterlockError } from '../resources/outcome/error.ts';
+import { contextFromToken } from './access/grants.ts';
+import type { TokenFacts } from './access/context.ts';
+import type { Auth } from './auth/auth.ts';
+import { authenticate } from './auth/passport.ts';
+import { commandEndpoint } from './cli/endpoint.ts';
+import { capabilityStatement } from './fhir/capabilities.ts';
+import { Cursors } from './fhir/cursors.ts';
+import { fhirRouter } from './fhir/http.ts';
+import { doorRouter } from './interfaces/doors.ts';
+import { healthRouter } from './observe/health.ts';
+import { Metrics } from './observe/metrics.ts';
+import type { Services } from './services.ts';
+import { version } from './version.ts';
+
+/** The HTTPS face of a server: FHIR, sign-in, the channels' HTTP doors, the command line's endpoint, health. */
+export function createHttpServer(services: Services): Server {
+  const { config, pki, auth, audit, flood, log } = services;
+  const fhirBaseUrl = `${config.baseUrl}/fhir/R4`;
+  const capabilities = capabilityStatement({ baseUrl: fhirBaseUrl, smart: auth.smartConfiguration(), version, date: new Date() });
+  const metrics = new Metrics();
+  const app = express();
+  app.disable('x-powered-by');
+  app.disable('etag');
+  app.use((request, response, next) => {
+    const beganMs = performance.now();
+    const route = request.path.split('/')[1] ?? '';
+    response.once('finish', () => metrics.answered(known.has(route) ? route : 'other', response.statusCode, performance.now() - beganMs));
+    next();
+  });
+  app.use(helmet({ contentSecurityPolicy: { directives: { 'default-src': ["'none'"], 'frame-ancestors': ["'none'"] } }, strictTransportSecurity: { maxAge: 31_536_000 } }));
+  app.use(healthRouter([{ name: 'mongodb', check: async () => (await services.mongo.app.db!.command({ ping: 1 }))['ok'] === 1 }, { name: 'audit', check: () => isAvailable(services) }], metrics));
+  app.use('/oauth2', auth.router);
+  app.use('/channels', doorRouter({ ...services, passport: auth.passport, maxSizeBytes: { fax: config.faxMaxSizeBytes, script: config.scriptMaxSizeBytes } }));
+  app.use('/admin', commandEndpoint(services));
+  app.use(
+    '/fhir/R4',
+    fhirRouter({
+      services: {
+        store: services.store, audit, auditEvents: services.auditEvents, nowMs: services.nowMs, baseUrl: fhirBaseUrl, cursors: new Cursors(services.keyring), capabilities: () => capabilities,
+        limits: {
+          maxResourceSizeBytes: config.maxResourceSizeBytes, maxBundleSizeBytes: config.maxBundleSizeBytes, maxBundleEntries: config.maxBundleEntries,
+          defaultPageCount: config.defaultPageCount, maxPageCount: config.maxPageCount,
+        },
+      },
+      authenticate: async (request, requestId) => contextFromToken(await bearerOf(auth, request), { requestId, ...where(request.socket.remoteAddress, request.get('user-agent')) }),
+      recordUnauthenticated: async ({ requestId, address, userAgent, method }, error) => {
+        const code = error instanceof InterlockError ? error.code : 'internal';
+        const actor = { kind: 'anonymous', id: 'anonymous', ...where(address, userAgent) } as const;
+        await flood.record({ at: services.nowMs(), kind: 'rest', interaction: method.toLowerCase(), action: 'E', outcome: '8', error: code, requestId, actor });
+      },
+      smartConfiguration: () => auth.smartConfiguration(),
+      maxBodySizeBytes: config.maxBundleSizeBytes,
+      log,
+    }),
+  );
+  const server = createServer({ ...pki.tlsOptions('optional'), maxHeaderSize: 32 * 1024, requestTimeout: config.requestTimeoutMs, keepAliveTimeout: 65_000 }, app);
+  server.maxConnections = 10_000;
+  pki.keepFresh(server, 'optional');
+  return server;
+}
+
+/** First path segments, as metrics name them. */
+const known = new Set(['fhir', 'oauth2', 'channels', 'admin', 'healthz', 'readyz', 'metrics', 'console']);
+
+async function bearerOf(auth: Auth, request: Request): Promise<TokenFacts> {
+  if (request.get('authorization') === undefined) throw new InterlockError('login-required');
+  const facts = await authenticate(auth.passport, 'bearer', request, request.res!);
+  if (facts === undefined) throw new InterlockError('token-invalid');
+  return facts;
+}
+
+function where(address: string | undefined, userAgent: string | undefined): { address?: string; userAgent?: string } {
+  return { ...(address === undefined ? {} : { address }), ...(userAgent === undefined ? {} : { userAgent: userAgent.slice(0, 200) }) };
+}
+
+function isAvailable(services: Services): boolean {
+  services.audit.assertAvailable();
+  return true;
+}

@@ -1,0 +1,78 @@
+import { once } from 'node:events';
+import type { Server } from 'node:https';
+import { InterlockError } from '../resources/outcome/error.ts';
+import { loadConfig } from './config/config.ts';
+import { createHttpServer } from './http.ts';
+import { createLog } from './observe/log.ts';
+import { openServices, type Services } from './services.ts';
+
+/** SIGTERM has to be over within 10 seconds; what is not done by then is cut off. */
+const drainMs = 9_000;
+
+/** Starts the server and prints one line when it is ready. */
+async function main(): Promise<void> {
+  const { config, warnings } = loadConfig(process.env);
+  const log = createLog(config.logLevel);
+  let services: Services | undefined;
+  let server: Server | undefined;
+  let stopping: Promise<void> | undefined;
+  const stop = (exitCode: number): void => {
+    stopping ??= drain(server, services).then(
+      () => process.exit(exitCode),
+      () => process.exit(1),
+    );
+  };
+  process.on('SIGTERM', () => stop(0));
+  process.on('SIGINT', () => stop(0));
+  process.on('uncaughtException', (error) => {
+    log.error('uncaught exception', { errorName: error.name });
+    stop(1);
+  });
+  process.on('unhandledRejection', (reason) => {
+    log.error('unhandled rejection', { errorName: reason instanceof Error ? reason.name : 'unknown' });
+  });
+
+  services = await openServices({ config, log, serve: true, onProgress: say, onFatal: () => stop(1) });
+  server = createHttpServer(services);
+  server.listen(config.port, config.host);
+  await listening(server, config.port);
+  services.issueOperatorCertificate();
+  for (const warning of [...warnings, ...services.warnings]) say(`warning: ${warning}`);
+  say(`Interlock is ready: FHIR ${config.baseUrl}/fhir/R4, HL7v2 mllps://${config.host}:${config.mllpPort}, health ${config.baseUrl}/readyz, CA ${config.dataDir}/pki/ca.crt`);
+}
+
+/** No new work, then what is under way, then the parts in reverse order. */
+async function drain(server: Server | undefined, services: Services | undefined): Promise<void> {
+  const cut = setTimeout(() => process.exit(1), drainMs);
+  cut.unref();
+  if (server?.listening === true) {
+    const closed = once(server, 'close');
+    server.close();
+    server.closeIdleConnections();
+    const patience = setTimeout(() => server.closeAllConnections(), 3_000);
+    await closed;
+    clearTimeout(patience);
+  }
+  await services?.close();
+}
+
+async function listening(server: Server, port: number): Promise<void> {
+  try {
+    await once(server, 'listening');
+  } catch (cause) {
+    const taken = cause instanceof Error && 'code' in cause && cause.code === 'EADDRINUSE';
+    throw new InterlockError('config-invalid', { detail: taken ? `Port ${port} is taken; stop what listens there or set INTERLOCK_PORT.` : 'The server cannot listen; check INTERLOCK_HOST and INTERLOCK_PORT.', cause });
+  }
+}
+
+function say(line: string): void {
+  process.stdout.write(`${line}\n`);
+}
+
+try {
+  await main();
+} catch (error) {
+  const message = error instanceof InterlockError ? error.message : error instanceof Error ? `${error.name}: ${error.message}` : 'unknown error';
+  process.stderr.write(`Interlock cannot start: ${message}\n`);
+  process.exit(1);
+}

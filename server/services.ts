@@ -1,0 +1,166 @@
+import { randomUUID } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import type { TLSSocket } from 'node:tls';
+import { Channels } from '../channels/run.ts';
+import { InterlockError } from '../resources/outcome/error.ts';
+import type { GuardServices } from './access/guard.ts';
+import { openFloodGuard, type FloodGuard } from './audit/flood.ts';
+import { AuditReader } from './audit/reader.ts';
+import type { AuditRecord } from './audit/record.ts';
+import { openAuditTrail, type OpenAuditTrail } from './audit/trail.ts';
+import { createAuth, type Auth } from './auth/auth.ts';
+import type { CommandServices } from './cli/command.ts';
+import type { Config } from './config/config.ts';
+import { channelDefinitions, messageFormats } from './interfaces/channels.ts';
+import { auditPort, sealPort } from './interfaces/ports.ts';
+import { createSink } from './interfaces/sink.ts';
+import { defaultTenant, Keyring } from './kms/keyring.ts';
+import { LocalKeyProvider } from './kms/local-provider.ts';
+import { connectMongo, type MongoConnections } from './mongo/connect.ts';
+import { MongoKeyStore } from './mongo/key-store.ts';
+import type { Log } from './observe/log.ts';
+import { PartnerRegistry } from './partners/registry.ts';
+import { assertKeysOutsideData } from './pki/files.ts';
+import { Pki } from './pki/pki.ts';
+import { peerOf } from './pki/tls.ts';
+import { Epoch } from './storage/epochs.ts';
+import { openStore, type OpenStore } from './storage/store.ts';
+
+/** Everything of a server but its doors. */
+export interface Services extends GuardServices, CommandServices {
+  readonly config: Config;
+  readonly log: Log;
+  readonly mongo: MongoConnections;
+  readonly store: OpenStore;
+  readonly audit: OpenAuditTrail;
+  readonly flood: FloodGuard;
+  readonly auth: Auth;
+  readonly warnings: readonly string[];
+  /** Makes or renews the command line's certificate in the keys directory. */
+  issueOperatorCertificate(): void;
+  /** Ends everything, doors first. */
+  close(): Promise<void>;
+}
+
+export interface ServicesOptions {
+  readonly config: Config;
+  readonly log: Log;
+  /** True: channels listen and route. False: commands only. */
+  readonly serve: boolean;
+  /** Told of what takes long, in one short line. */
+  readonly onProgress: (line: string) => void;
+  /** Called when the process must not go on. */
+  readonly onFatal: (error: unknown) => void;
+}
+
+/**
+ * Puts the rooms together, in the order in which they depend on each other; what was opened is closed again if a later
+ * part cannot be opened.
+ * @throws InterlockError whose text tells the operator what to do
+ */
+export async function openServices(options: ServicesOptions): Promise<Services> {
+  const { config, log } = options;
+  const nowMs = Date.now;
+  const closers: (() => Promise<unknown> | undefined)[] = [];
+  const opened = <T>(part: T, close: (part: T) => Promise<unknown> | undefined): T => {
+    closers.unshift(() => close(part));
+    return part;
+  };
+  try {
+    assertKeysOutsideData(config.dataDir, config.keysDir);
+    const isFirstStart = !existsSync(join(config.dataDir, 'pki', 'ca.crt'));
+    const provider = openProvider(config, isFirstStart);
+    const pki = opened(await Pki.open({ dataDir: config.dataDir, keysDir: config.keysDir, hosts: [config.host, new URL(config.baseUrl).hostname], protect: provider, log }), (part) => void part.close());
+    const mongo = opened(await connect(options), async (part) => part.stop());
+    const keyUse = new Map<string, number>();
+    const keyring = opened(
+      await Keyring.open({ provider, store: new MongoKeyStore(mongo.app), onAccess: ({ purpose, outcome }) => keyUse.set(`${purpose}|${outcome}`, (keyUse.get(`${purpose}|${outcome}`) ?? 0) + 1) }),
+      (part) => void part.close(),
+    );
+    const epoch = opened(await Epoch.open({ app: mongo.app, log }), async (part) => part.close());
+    const audit = opened(await openAuditTrail({ audit: mongo.audit, keyring, tenant: defaultTenant, epochId: epoch.id, log, onFenced: () => options.onFatal(new InterlockError('audit-unavailable')) }), async (part) => part.close());
+    await audit.record(serverRecord('start', nowMs()));
+    for (const [use, count] of keyUse) await audit.record(keyRecord(use, count, nowMs()));
+    const store = opened(await openStore({ app: mongo.app, keyring, tenant: defaultTenant, epoch, audit, log }), async (part) => part.close());
+    const auditReader = new AuditReader({ audit: mongo.audit, keyring, tenant: defaultTenant, site: { baseUrl: `${config.baseUrl}/fhir/R4`, site: new URL(config.baseUrl).host } });
+    const flood = opened(openFloodGuard({ trail: audit }), async (part) => part.close());
+    const partners = new PartnerRegistry({ connection: mongo.app, keyring, audit: async (record) => audit.record(record) });
+    const guard: GuardServices = { store, audit, auditEvents: auditReader, nowMs };
+    const auth = opened(await createAuth({ app: mongo.app, keyring, audit, issuer: `${config.baseUrl}/oauth2`, fhirBaseUrl: `${config.baseUrl}/fhir/R4`, log, nowMs, partnerOf: async (socket) => partnerNameOf(pki, socket) }), async (part) => part.close());
+    const channels = opened(
+      await Channels.start({
+        definitions: channelDefinitions(config, options.serve),
+        formats: messageFormats(),
+        connection: mongo.app,
+        partners,
+        seal: sealPort(keyring),
+        audit: auditPort(audit, nowMs),
+        sink: createSink(guard),
+        log,
+        clock: { nowMs },
+        listeners: { hl7v2: { host: config.host, port: config.mllpPort } },
+        tls: pki.tlsOptions('required'),
+        owner: epoch.id,
+      }),
+      async (part) => part.stop(4_000),
+    );
+    pki.onChange(() => channels.setTls(pki.tlsOptions('required')));
+    return {
+      ...guard, config, log, pki, mongo, keyring, store, audit, flood, partners, auth, channels, auditReader,
+      auditConnection: mongo.audit, keysDir: config.keysDir, tenant: defaultTenant, clients: auth.clients, people: auth.people, warnings: mongo.warnings,
+      issueOperatorCertificate: () => void pki.issueOperatorCertificate(),
+      close: async () => {
+        await audit.record(serverRecord('stop', nowMs())).catch(() => undefined);
+        await closeAll(closers);
+      },
+    };
+  } catch (error) {
+    await closeAll(closers);
+    throw error;
+  }
+}
+
+async function closeAll(closers: readonly (() => Promise<unknown> | undefined)[]): Promise<void> {
+  for (const close of closers) await close()?.catch(() => undefined);
+}
+
+function openProvider(config: Config, mayCreate: boolean): LocalKeyProvider {
+  if (config.kms !== 'local:') throw new InterlockError('config-invalid', { detail: 'INTERLOCK_KMS: only local: is available in this version.' });
+  return LocalKeyProvider.open(config.keysDir, mayCreate);
+}
+
+async function connect({ config, log, onProgress, onFatal }: ServicesOptions): Promise<MongoConnections> {
+  return connectMongo({
+    appUri: config.mongodbUri,
+    auditUri: config.auditMongodbUri,
+    allowInsecureMongo: config.allowInsecureMongo,
+    log,
+    embedded: {
+      dataDir: config.dataDir,
+      keysDir: config.keysDir,
+      configuredPath: config.mongod,
+      searchPath: process.env['PATH'],
+      cacheDir: join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'interlock'),
+      onProgress,
+      onFailed: onFatal,
+    },
+  });
+}
+
+const system = { kind: 'job', id: 'interlock' } as const;
+
+function serverRecord(interaction: 'start' | 'stop', at: number): AuditRecord {
+  return { at, kind: 'server', interaction, action: 'E', outcome: '0', requestId: randomUUID(), actor: system };
+}
+
+function keyRecord(use: string, count: number, at: number): AuditRecord {
+  const [purpose = '', outcome] = use.split('|');
+  return { at, kind: 'key', interaction: `unwrap ${purpose}`, action: 'R', outcome: outcome === 'ok' ? '0' : '8', requestId: randomUUID(), actor: system, count };
+}
+
+function partnerNameOf(pki: Pki, socket: TLSSocket): string | undefined {
+  const peer = peerOf(pki, socket);
+  return typeof peer !== 'string' && peer.kind === 'partner' ? peer.name : undefined;
+}
