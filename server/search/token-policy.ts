@@ -34,3 +34,47 @@ export function isCommon(param: SearchParam): boolean {
 export function spreadOf(param: SearchParam): number {
   return param.type === 'string' || (param.type === 'token' && clinical.has(param.code)) ? parts : 1;
 }
+
+/** Strings that other parameters find piece by piece: fewer prefixes. */
+const broadTexts = new Set(['address', 'name']);
+const allPrefixes = { lengths: [3, 4, 6, 8], whole: true } as const;
+const fewPrefixes = { lengths: [3, 6], whole: false } as const;
+
+/** Lengths of the prefixes of a string that have a token, and whether longer strings have one as a whole too. */
+export function prefixesOf(param: SearchParam): { readonly lengths: readonly number[]; readonly whole: boolean } {
+  return broadTexts.has(param.code) ? fewPrefixes : allPrefixes;
+}
+
+const parted = new WeakMap<ReadonlyMap<string, SearchParam>, ReadonlyMap<string, readonly SearchParam[]>>();
+
+/**
+ * The parameters of the same type and kind whose values together are this one's, by their expressions, such as `code` and
+ * `component-code` for `combo-code`: their tokens serve for it. Undefined if it has tokens of its own.
+ */
+export function partsOf(param: SearchParam, params: ReadonlyMap<string, SearchParam>): readonly SearchParam[] | undefined {
+  let parts = parted.get(params);
+  if (parts === undefined) {
+    parts = partTable(params);
+    parted.set(params, parts);
+  }
+  return parts.get(param.code);
+}
+
+function partTable(params: ReadonlyMap<string, SearchParam>): ReadonlyMap<string, readonly SearchParam[]> {
+  const table = new Map<string, readonly SearchParam[]>();
+  const simple = new Map<string, SearchParam>();
+  const key = (expression: string, { type, target }: SearchParam): string => [type, expression.trim(), target?.join() ?? ''].join('\n');
+  for (const param of params.values()) {
+    // Of several with one expression the first has the tokens.
+    const first = simple.get(key(param.expression, param));
+    if (first !== undefined) table.set(param.code, [first]);
+    else simple.set(key(param.expression, param), param);
+  }
+  for (const param of params.values()) {
+    const expressions = param.expression.split('|');
+    if (expressions.length < 2 || table.has(param.code) || param.type === 'composite' || param.type === 'date') continue;
+    const found = expressions.flatMap((expression) => simple.get(key(expression, param)) ?? []);
+    if (found.length === expressions.length) table.set(param.code, found);
+  }
+  return table;
+}

@@ -28,9 +28,18 @@ export function bucketsOf(ms: number): readonly string[] {
   const day = Math.floor(ms / dayMs);
   if (day < firstDay) return ['early'];
   if (day >= endDay) return ['late'];
-  const iso = new Date(day * dayMs).toISOString();
-  return [iso.slice(0, 3), iso.slice(0, 4), iso.slice(0, 7), iso.slice(0, 10)];
+  let buckets = recent.get(day);
+  if (buckets === undefined) {
+    const iso = new Date(day * dayMs).toISOString();
+    buckets = [iso.slice(0, 3), iso.slice(0, 4), iso.slice(0, 7), iso.slice(0, 10)];
+    if (recent.size >= maxRecent) recent.clear();
+    recent.set(day, buckets);
+  }
+  return buckets;
 }
+
+const recent = new Map<number, readonly string[]>();
+const maxRecent = 10_000;
 
 /** The coarsest buckets that make up [fromMs, untilMs). */
 export function cover(fromMs: number, untilMs: number): Cover {

@@ -1,6 +1,7 @@
 import { normalizeCode, normalizeString, type SearchParam, type SearchValue } from '../../resources/search-values/index.ts';
+import { searchParamsOf } from '../../resources/definitions/index.ts';
 import type { Criterion, CriterionValue, SearchModifier } from './criteria.ts';
-import { isCommon, spreadOf } from './token-policy.ts';
+import { isCommon, partsOf, prefixesOf, spreadOf } from './token-policy.ts';
 import { dateBounds, indexDates } from './tokens-date.ts';
 import { anyToken, atMost, exactly, orBounds, ranks, unknown, type Bounds } from './token-expr.ts';
 
@@ -19,41 +20,43 @@ interface TokenKind {
   bounds(scope: string, param: SearchParam, modifier: SearchModifier | undefined, value: CriterionValue): Bounds;
 }
 
-const prefixLengths = [3, 4, 6, 8] as const;
-const longestPrefix = 8;
 
-/** Exact. A code alone, and with its system; an empty system says that there is none. */
+/** Exact, but over-matching where the condition wants no system. A code alone, and with its system. */
 const token: TokenKind = {
   index(scope, _param, values, emit) {
     for (const value of values) {
       if (value.kind !== 'token' || value.code === undefined) continue;
       const code = normalizeCode(value.code);
       emit(`${scope}\nc\n${code}`);
-      emit(`${scope}\ns\n${value.system ?? ''}\n${code}`);
+      if (value.system !== undefined) emit(`${scope}\ns\n${value.system}\n${code}`);
     }
   },
   bounds(scope, param, modifier, value) {
     if (value.kind !== 'token' || value.code === undefined || modifier !== undefined) return unknown;
     const code = normalizeCode(value.code);
-    return exactly(anyToken([value.system === undefined ? `${scope}\nc\n${code}` : `${scope}\ns\n${value.system}\n${code}`], spreadOf(param) > 1 ? ranks.code : ranks.identifier));
+    const rank = spreadOf(param) > 1 ? ranks.code : ranks.identifier;
+    if (value.system === '') return atMost(anyToken([`${scope}\nc\n${code}`], rank));
+    return exactly(anyToken([value.system === undefined ? `${scope}\nc\n${code}` : `${scope}\ns\n${value.system}\n${code}`], rank));
   },
 };
 
-/** Exact for a start of 3, 4, 6 or 8 characters; over-matching for other lengths and for `:exact`. */
+/** Exact for a start as long as one of the parameter's prefixes; over-matching for other lengths and for `:exact`. */
 const string: TokenKind = {
-  index(scope, _param, values, emit) {
+  index(scope, param, values, emit) {
+    const { lengths, whole } = prefixesOf(param);
     for (const value of values) {
       if (value.kind !== 'string') continue;
       const text = normalizeString(value.value);
-      for (const length of prefixLengths) if (text.length >= length) emit(`${scope}\np\n${text.slice(0, length)}`);
-      if (text.length > longestPrefix) emit(`${scope}\ne\n${text}`);
+      for (const length of lengths) if (text.length >= length) emit(`${scope}\np\n${text.slice(0, length)}`);
+      if (whole && text.length > lengths.at(-1)!) emit(`${scope}\ne\n${text}`);
     }
   },
-  bounds(scope, _param, modifier, value) {
+  bounds(scope, param, modifier, value) {
+    const { lengths, whole } = prefixesOf(param);
     if (value.kind !== 'string' || (modifier !== undefined && modifier !== 'exact')) return unknown;
     const text = normalizeString(value.value);
-    if (modifier === 'exact' && text.length > longestPrefix) return atMost(anyToken([`${scope}\ne\n${text}`], ranks.text));
-    const length = prefixLengths.findLast((it) => it <= text.length);
+    if (modifier === 'exact' && whole && text.length > lengths.at(-1)!) return atMost(anyToken([`${scope}\ne\n${text}`], ranks.text));
+    const length = lengths.findLast((it) => it <= text.length);
     if (length === undefined) return unknown;
     const expr = anyToken([`${scope}\np\n${text.slice(0, length)}`], ranks.text);
     return modifier === undefined && length === text.length ? exactly(expr) : atMost(expr);
@@ -119,7 +122,7 @@ export function indexTokens(type: string, params: ReadonlyMap<string, SearchPara
   for (const [code, found] of values) {
     const param = params.get(code);
     const kind = param && kinds[param.type];
-    if (param === undefined || kind === undefined || isHandledApart(code)) continue;
+    if (param === undefined || kind === undefined || isHandledApart(code) || partsOf(param, params) !== undefined) continue;
     if (isCommon(param)) {
       for (const patient of owners) kind.index(patientScope(type, code, patient), param, found, alone);
       continue;
@@ -134,6 +137,8 @@ export function indexTokens(type: string, params: ReadonlyMap<string, SearchPara
  * @param patients of whom the resource must concern one, by another condition beside this; empty: unknown
  */
 export function paramBounds(type: string, { param, modifier, of }: Extract<Criterion, { op: 'param' }>, patients: readonly string[]): Bounds {
+  const parts = partsOf(param, searchParamsOf(type));
+  if (parts !== undefined) return orBounds(parts.map((part) => paramBounds(type, { op: 'param', param: part, ...(modifier && { modifier }), of }, patients)));
   const kind = kinds[param.type];
   if (kind === undefined || isHandledApart(param.code)) return unknown;
   if (!isCommon(param)) return spreadOut(orBounds(of.map((value) => kind.bounds(`${type}\n${param.code}`, param, modifier, value))), spreadOf(param));

@@ -16,7 +16,8 @@ const kinds = { present: 0, dates: 1, strings: 2, tokens: 3 } as const;
 const partial = 0x80;
 
 const maxValues = 8;
-const maxTextBytes = 64;
+const maxStringBytes = 64;
+const maxTokenBytes = 255;
 const maxColumnsBytes = 8192;
 
 /** What columns tell of a version. */
@@ -50,11 +51,11 @@ export function encodeColumns(id: string, params: ReadonlyMap<string, SearchPara
           at = out.writeDoubleBE(value.hi, out.writeDoubleBE(value.lo, at));
           continue;
         }
-        const text = kind === kinds.strings && value.kind === 'string' ? normalizeString(value.value) : value.kind === 'token' ? tokenText(value) : undefined;
+        const text = kind === kinds.strings ? (value.kind === 'string' ? normalizeString(value.value) : undefined) : value.kind === 'token' ? tokenText(value) : undefined;
         if (text === undefined) { whole = false; continue; }
-        const bytes = Math.min(Buffer.byteLength(text), maxTextBytes);
-        if (bytes < Buffer.byteLength(text)) whole = false;
-        out.writeUInt8(out.write(text, at + 1, bytes, 'utf8'), at);
+        const length = out.write(text, at + 1, kind === kinds.strings ? maxStringBytes : maxTokenBytes, 'utf8');
+        if (length < text.length || (length > text.length && length < Buffer.byteLength(text))) whole = false;
+        out.writeUInt8(length, at);
         at += 1 + out[at]!;
       }
     }
@@ -105,14 +106,27 @@ function readValues(data: Buffer, kind: number): SearchValue[] {
     if (kind === kinds.strings) values.push({ kind: 'string', value: text });
     else {
       const [code, system] = text.split('\n', 2);
-      values.push({ kind: 'token', ...(code === '' ? {} : { code: code! }), ...(system === undefined ? {} : { system }) });
+      values.push({ kind: 'token', ...(code === '' ? {} : { code: code! }), ...(system === undefined ? {} : { system: unabbreviated(system) }) });
     }
   }
   return values;
 }
 
 function tokenText({ code, system }: { readonly code?: string; readonly system?: string }): string {
-  return system === undefined ? (code ?? '') : `${code ?? ''}\n${system}`;
+  return system === undefined ? (code ?? '') : `${code ?? ''}\n${abbreviated(system)}`;
+}
+
+// Most code systems begin with one of these.
+const abbreviations = ['http://terminology.hl7.org/CodeSystem/', 'http://hl7.org/fhir/'] as const;
+
+function abbreviated(system: string): string {
+  const index = abbreviations.findIndex((start) => system.startsWith(start));
+  return index < 0 ? system : `${String.fromCharCode(index + 1)}${system.slice(abbreviations[index]!.length)}`;
+}
+
+function unabbreviated(system: string): string {
+  const start = abbreviations[system.charCodeAt(0) - 1];
+  return start === undefined ? system : start + system.slice(1);
 }
 
 /** True if columns can hold whole values of a parameter. */

@@ -61,7 +61,7 @@ export class DocumentCodec {
   }
 
   docId(type: string, id: string): Buffer {
-    return this.#keyring.mac('id', [this.#tenant, type, id], idBytes, this.#tenant);
+    return createHmac('sha256', this.#keyring.macKey('id', this.#tenant)).update(`${this.#tenant}\n${type}\n${id}`).digest().subarray(0, idBytes);
   }
 
   typeCode(type: string): number {

@@ -51,7 +51,10 @@ export class Historian {
     }
     const byOrder = new Map<bigint, StoredDocument>();
     // A version can be in both collections for a moment, or after a crash for longer.
-    for (const document of found) if (!byOrder.has(document.o)) byOrder.set(document.o, document);
+    for (const document of found) {
+      if (byOrder.has(document.o)) this.#codec.verify(document);
+      else byOrder.set(document.o, document);
+    }
     const sorted = [...byOrder.values()].sort((a, b) => (a.o < b.o ? 1 : -1));
     const page = sorted.slice(0, count);
     const versions = await this.#reader.openAll(page);

@@ -3,6 +3,7 @@ import { resourceTypes } from '../../resources/definitions/index.ts';
 import type { ValueContext } from '../../resources/search-values/index.ts';
 import type { Keyring } from '../kms/keyring.ts';
 import type { Log } from '../observe/log.ts';
+import { ClaimQueue } from './claim-queue.ts';
 import type { Store } from './contract.ts';
 import { DocumentCodec } from './document.ts';
 import type { Epoch } from './epochs.ts';
@@ -56,6 +57,8 @@ export function openStore(options: StoreOptions): OpenStore {
   const searcher = new Searcher({ app, reader, filters: new FilterWriter(codec, hasher), scanner, limits: { ...searchLimits, ...options.limits } });
   const historian = new Historian({ app, codec, reader, epoch });
 
+  const claims = new ClaimQueue();
+
   let repairing: Promise<number> = Promise.resolve(0);
   const runRepair = (alone: boolean): Promise<number> => (repairing = repairing.catch(() => 0).then(() => repair({ app, epoch, audit, log }, alone)));
   const timer = setInterval(() => {
@@ -72,7 +75,7 @@ export function openStore(options: StoreOptions): OpenStore {
     history: (request) => historian.history(request),
     write: (prepared, auditOfWrite, how = {}) => writer.write(prepared, auditOfWrite, how),
     remove: (type, id, auditOfWrite, how = {}) => writer.remove(type, id, auditOfWrite, how),
-    transaction: (work) => runTransaction({ app, keyring, tenant, epoch, reader, searcher, writer }, work),
+    transaction: (work) => runTransaction({ app, keyring, tenant, epoch, reader, searcher, writer, claims }, work),
     audited(results) {
       for (const { version } of results) epoch.audited(version.order);
     },

@@ -4,6 +4,7 @@ import { InterlockError } from '../../resources/outcome/error.ts';
 import type { Keyring } from '../kms/keyring.ts';
 import type { StoreTransaction } from './contract.ts';
 import { hasLabel, isDuplicateKey } from './driver.ts';
+import type { ClaimQueue } from './claim-queue.ts';
 import type { Epoch } from './epochs.ts';
 import type { Reader } from './reads.ts';
 import type { Searcher } from './search.ts';
@@ -17,11 +18,12 @@ interface Parts {
   readonly reader: Reader;
   readonly searcher: Searcher;
   readonly writer: Writer;
+  readonly claims: ClaimQueue;
 }
 
 const maxAttempts = 24;
 const maxMs = 30_000;
-const longestPauseMs = 400;
+const longestPauseMs = 200;
 
 /** See `Store.transaction`. */
 export async function runTransaction<T>(parts: Parts, work: (tx: StoreTransaction) => Promise<T>): Promise<T> {
@@ -30,15 +32,18 @@ export async function runTransaction<T>(parts: Parts, work: (tx: StoreTransactio
   try {
     for (let attempt = 0; attempt < maxAttempts && performance.now() < deadline; attempt += 1) {
       const orders = parts.writer.collect(session);
+      const leaves: (() => void)[] = [];
       session.startTransaction({ readConcern: { level: 'snapshot' }, writeConcern: { w: 'majority', j: true } });
       try {
-        const result = await work(transactionOf(parts, session));
+        const result = await work(transactionOf(parts, session, leaves));
         await commit(parts.epoch, session, orders, deadline);
         return result;
       } catch (cause) {
         if (session.inTransaction()) await session.abortTransaction().catch(() => undefined);
         if (!(cause instanceof InterlockError && cause.code === 'outcome-unknown')) for (const order of orders) parts.epoch.abandoned(order);
         if (!isRepeatable(cause)) throw cause;
+      } finally {
+        for (const leave of leaves) leave();
       }
       // Jittered, so that those who met do not meet again.
       await pause(Math.random() * Math.min(longestPauseMs, 8 * 2 ** Math.min(attempt, 10)));
@@ -49,7 +54,9 @@ export async function runTransaction<T>(parts: Parts, work: (tx: StoreTransactio
   throw new InterlockError('unavailable', { detail: 'Too many requests change the same resources.', retryAfterSeconds: 1 });
 }
 
-function transactionOf({ app, keyring, tenant, reader, searcher, writer }: Parts, session: ClientSession): StoreTransaction {
+/** @param leaves gets what must be called when the attempt ends */
+function transactionOf({ app, keyring, tenant, reader, searcher, writer, claims }: Parts, session: ClientSession, leaves: (() => void)[]): StoreTransaction {
+  const held = new Set<string>();
   return {
     session,
     read: (type, id) => reader.read(type, id, session),
@@ -60,7 +67,10 @@ function transactionOf({ app, keyring, tenant, reader, searcher, writer }: Parts
     remove: (type, id, audit, options = {}) => writer.remove(type, id, audit, options, session),
     createMany: (prepared, audit) => writer.createMany(prepared, audit, session),
     async claim(keys) {
-      const ids = [...new Set(keys)].map((key) => keyring.mac('claim', [tenant, key], 16, tenant)).sort((a, b) => a.compare(b));
+      const fresh = [...new Set(keys)].filter((key) => !held.has(key));
+      for (const key of fresh) held.add(key);
+      const ids = fresh.map((key) => keyring.mac('claim', [tenant, key], 16, tenant)).sort((a, b) => a.compare(b));
+      leaves.push(await claims.enter(ids.map((id) => id.toString('latin1'))));
       // One after the other, in the same order everywhere, so that no two wait for each other.
       for (const _id of ids) await app.db!.collection<{ _id: Buffer; n: number; at: Date }>('claims').updateOne({ _id }, { $inc: { n: 1 }, $currentDate: { at: true } }, { upsert: true, session });
     },
