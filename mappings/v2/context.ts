@@ -37,7 +37,7 @@ export class Usage {
       const ignored = ignoredFields[segment.name];
       if (ignored === 'all') continue;
       if (!readNames.has(segment.name)) {
-        count(segment.name);
+        if (segment.populated.some((field) => ignored?.includes(field) !== true)) count(segment.name);
         continue;
       }
       const used = this.used.get(segment);

@@ -56,7 +56,8 @@ const conversions = {
     const coding = codeableConceptOf(part, context, path, table)?.coding;
     return Array.isArray(coding) ? (coding[0] as Element) : undefined;
   },
-  TextConcept: (part) => (part.whole === '' ? undefined : { text: part.whole }),
+  /** Fields that are plain text in older versions and coded in newer ones. */
+  TextOrConcept: (part, context, path, table) => (part.at(2).isEmpty && part.at(3).isEmpty ? { text: part.text } : codeableConceptOf(part, context, path, table)),
   PatientIdentifier: (part, context) => identifierOfCx(part, context, 'patient'),
   AccountIdentifier: (part, context) => identifierOfCx(part, context, 'account', 'AN'),
   VisitIdentifier: (part, context) => identifierOfCx(part, context, 'visit', 'VN'),

@@ -161,6 +161,8 @@ function linesOf(text: string, field: string): string[] {
   const lines: string[] = [];
   for (const line of text.split(/\r\n|\r|\n/)) {
     if (/^[A-Z][A-Z0-9]{2}$/.test(line.slice(0, 3)) && (line.length === 3 || line[3] === field)) lines.push(line);
+    // A header has no free text that could go on in a second line.
+    else if (line.trim() !== '' && lines.length === 1) throw new V2Error('100', { segment: 'MSH', sequence: 1 }, 'what follows MSH is no segment');
     else if (line.trim() !== '' && lines.length > 0) lines.push(`${lines.pop() ?? ''}\n${line}`);
     if (lines.length > messageLimits.segments) throw new V2Error('207', undefined, 'too many segments');
   }

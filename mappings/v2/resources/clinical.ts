@@ -11,7 +11,7 @@ export const al1Rules: readonly V2Rule[] = [
   { from: 'AL1-2', to: 'type', as: 'code', table: 'AllergyType' },
   { from: 'AL1-2', to: 'category[]', as: 'code', table: 'AllergyCategory' },
   { from: 'AL1-3', to: 'code', as: 'CodeableConcept' },
-  { from: 'AL1-5', to: 'reaction[0].manifestation[]', as: 'CodeableConcept', clears: 'reaction' },
+  { from: 'AL1-5', to: 'reaction[0].manifestation[]', as: 'TextOrConcept', clears: 'reaction' },
   { from: 'AL1-4', to: 'reaction[0].severity', as: 'code', table: 'AllergySeverity', when: { valued: 'AL1-5' }, why: 'a severity without reaction has no place: reaction needs a manifestation' },
   { from: 'AL1-6', to: 'onsetDateTime', as: 'dateTime' },
 ];
@@ -22,7 +22,7 @@ export const iamRules: readonly V2Rule[] = [
   { from: 'IAM-2', to: 'type', as: 'code', table: 'AllergyType' },
   { from: 'IAM-2', to: 'category[]', as: 'code', table: 'AllergyCategory' },
   { from: 'IAM-3', to: 'code', as: 'CodeableConcept' },
-  { from: 'IAM-5', to: 'reaction[0].manifestation[]', as: 'CodeableConcept', clears: 'reaction' },
+  { from: 'IAM-5', to: 'reaction[0].manifestation[]', as: 'TextOrConcept', clears: 'reaction' },
   { from: 'IAM-4', to: 'reaction[0].severity', as: 'code', table: 'AllergySeverity', when: { valued: 'IAM-5' } },
   { from: 'IAM-11', to: 'onsetDateTime', as: 'dateTime' },
   { from: 'IAM-12', to: 'onsetString', as: 'string', when: { empty: 'IAM-11' } },

@@ -174,13 +174,14 @@ function planMedication(scope: Scope, context: V2Context, links: Links): void {
   resource.supportingInformation = resource.supportingInfo;
   Reflect.deleteProperty(resource, 'supportingInfo');
   resource.dosageInstruction = dosages(scope, context, timings);
-  const prescription = scope.text('RXE-15');
-  if (prescription !== '') resource.identifier = [...((resource.identifier as Element[] | undefined) ?? []), { type: { text: 'Prescription number' }, system: `urn:interlock:unqualified:${encodeURIComponent(context.systems.channelId)}:${encodeURIComponent(context.systems.facility)}:RX`, value: prescription }];
   if (status !== undefined && status !== 'active' && scope.read('ORC-16').length > 0) {
     resource.statusReason = draft('x', [{ from: 'ORC-16', to: 'reason', as: 'CodeableConcept' }], scope, context).resource.reason;
   }
   const drug = (resource.medicationCodeableConcept as { text?: string } | undefined)?.text ?? '';
   const match = identify(made, context, links, drug);
+  // A prescription number is reused over the years, so it describes the order but never finds it.
+  const prescription = scope.text('RXE-15');
+  if (prescription !== '') resource.identifier = [...((resource.identifier as Element[] | undefined) ?? []), { type: { text: 'Prescription number' }, system: `urn:interlock:unqualified:${encodeURIComponent(context.systems.channelId)}:${encodeURIComponent(context.systems.facility)}:RX`, value: prescription }];
   const known = resource.medicationCodeableConcept !== undefined;
   const contained = mixture(scope, context, resource.medicationCodeableConcept);
   if (contained !== undefined) {
