@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { SecureContextOptions, TlsOptions } from 'node:tls';
 import type { Collection, Connection } from 'mongoose';
+import { InterlockError } from '../resources/outcome/error.ts';
 import { channelDefinitionSchema, type ChannelDefinition, type ChannelDefinitionInput } from './definition.ts';
 import { DeadLetters } from './deadletters/deadletters.ts';
 import type { MessageFormat } from './format.ts';
@@ -113,10 +114,10 @@ export class Channels {
 
   /**
    * Takes one message from an admitted partner; resolves when there is a durable outcome.
-   * @throws when the channel is unknown, not enabled, or not this partner's
+   * @throws InterlockError `not-found` (no such channel, or not enabled), `forbidden` (not for this partner; recorded)
    */
   async ingest(channelId: string, partner: PartnerIdentity, bytes: Buffer, attributes?: Readonly<Record<string, string>>): Promise<IngestResult> {
-    return await ingest({ ...this.#options, intake: this.#intake }, this.#reading(channelId, partner), partner, bytes, attributes);
+    return await ingest({ ...this.#options, intake: this.#intake }, await this.#reading(channelId, partner), partner, bytes, attributes);
   }
 
   /** The messages in what was sent at once: HL7v2 batches hold several. */
@@ -162,11 +163,14 @@ export class Channels {
     await this.#router.stop(Math.max(0, endMs - Date.now()));
   }
 
-  #reading(channelId: string, partner: PartnerIdentity): ChannelReading {
+  async #reading(channelId: string, partner: PartnerIdentity): Promise<ChannelReading> {
     const reading = this.#readings.get(channelId);
-    if (reading?.definition.enabled !== true) throw new Error('No such channel.');
+    if (reading?.definition.enabled !== true) throw new InterlockError('not-found', { detail: 'There is no such channel here.' });
     const { partners } = reading.definition;
-    if (partners !== 'any' && !partners.includes(partner.name)) throw new Error('The channel is not for this partner.');
+    if (partners !== 'any' && !partners.includes(partner.name)) {
+      await this.#options.audit.record({ interaction: 'connection-refused', outcome: '8', channelId, partner, messageId: '', rule: 'partner: channel-not-permitted' });
+      throw new InterlockError('forbidden', { detail: 'The channel is not for this partner.' });
+    }
     return reading;
   }
 
@@ -182,7 +186,7 @@ export class Channels {
         for (const message of this.split(definition.id, bytes)) answers.push(await this.ingest(definition.id, partner, message));
         return answers;
       },
-      refuseOversize: async (partner, head) => await refuseOversize({ ...this.#options, intake: this.#intake }, this.#reading(definition.id, partner), partner, head),
+      refuseOversize: async (partner, head) => await refuseOversize({ ...this.#options, intake: this.#intake }, await this.#reading(definition.id, partner), partner, head),
     });
     const bound = await server.listen();
     this.#servers.set(definition.id, { server, address: { host: bound.address, port: bound.port } });

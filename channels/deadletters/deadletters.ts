@@ -112,7 +112,7 @@ export class DeadLetters {
     await this.#options.audit.record(this.#event(row, facts, 'message-replayed', actor));
     try {
       const result = await this.#rows.updateOne({ _id: messageId, state: 'failed' }, {
-        $set: { state: 'received', live: true, attempts: 0, failures: 0, keys, ...(keys.length > 1 ? { multi: true } : {}), ...identity },
+        $set: { state: 'received', live: true, attempts: 0, failures: 0, keys, ...identity },
         $unset: { holds: '', failure: '', firstFailedAt: '', nextAttemptAt: '', refusal: '' }, $inc: { fence: 1 },
       }, durable);
       if (result.matchedCount !== 1) return 'not-failed';

@@ -3,7 +3,7 @@ import mongoose, { type Connection, type mongo } from 'mongoose';
 import { InterlockError } from '../../resources/outcome/error.ts';
 import type { Audit, ChannelAuditEvent, Clock, PartnerIdentity, Seal } from '../ports.ts';
 import { GroupCommit, QueueFull } from './group-commit.ts';
-import { aadOf, inboxCollection, type InboxRow, type MessageFacts } from './row.ts';
+import { aadOf, hexOf, inboxCollection, type InboxRow, type MessageFacts } from './row.ts';
 import { failures, type FailureCode } from './states.ts';
 
 /** Name of the collection whose one document hands out the order of recording. */
@@ -224,7 +224,7 @@ export class Intake {
     const row = { _id: arrival.messageId, channel: arrival.channelId };
     const keys = keyTokens(seal, arrival.channelId, arrival.orderingKeys);
     return {
-      ...row, seq, keys, ...(keys.length > 1 ? { multi: true as const } : {}), dedup: arrival.dedup, control: arrival.control,
+      ...row, seq, keys, dedup: arrival.dedup, control: arrival.control,
       state: 'received', acknowledged: 'accepted', at: new Date(arrival.receivedAtMs), live: true,
       body: seal.seal(arrival.body, aadOf(row, 'body')), meta: this.#sealFacts(row, arrival), ack: seal.seal(arrival.ack, aadOf(row, 'ack')),
       fence: 0, attempts: 0, failures: 0, ...(reused ? { flags: ['control-id-reused' as const] } : {}),
@@ -269,11 +269,6 @@ function eventOf(arrival: Arrival | RefusedArrival, messageId: string): Omit<Cha
     ...(arrival.messageType === undefined ? {} : { messageType: arrival.messageType }),
     ...(arrival.controlId === undefined ? {} : { controlId: arrival.controlId }),
   };
-}
-
-function hexOf(token: unknown): string {
-  if (Buffer.isBuffer(token)) return token.toString('hex');
-  return token instanceof mongoose.mongo.Binary ? Buffer.from(token.buffer.buffer, token.buffer.byteOffset, token.position).toString('hex') : '';
 }
 
 function auditUnavailable(cause: unknown): InterlockError {

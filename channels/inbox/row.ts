@@ -1,4 +1,5 @@
 import { randomFillSync } from 'node:crypto';
+import mongoose from 'mongoose';
 import type { PartnerIdentity } from '../ports.ts';
 import type { AckOutcome, Failure, InboxState } from './states.ts';
 
@@ -11,10 +12,8 @@ export interface InboxRow {
   readonly channel: string;
   /** Order of recording over all messages, so also within every ordering key: microseconds since 1970, at least the last + 1. */
   readonly seq: number;
-  /** Keyed hashes of what the message must stay in order with, such as its patient; several for a merge. Sorted. */
+  /** Keyed hashes of what the message must stay in order with, such as its patient's numbers; a merge has those of both. Sorted. */
   readonly keys: readonly Buffer[];
-  /** Present if there are several keys: lets the router find the messages that tie lanes together. */
-  readonly multi?: true;
   /** Keyed hash of channel, partner, control id and body: the same message again. Absent on refused ones, which may come again. */
   readonly dedup?: Buffer;
   /** Keyed hash of channel, partner and control id: a control id used again. */
@@ -77,4 +76,10 @@ export function newMessageId(nowMs: number): string {
 /** What binds a sealed part to its row. */
 export function aadOf(row: { readonly _id: string; readonly channel: string }, part: 'body' | 'meta' | 'ack' | 'stored'): string {
   return `inbox|${row._id}|${row.channel}|${part}`;
+}
+
+/** A token in hex, whether the driver made a Buffer of it or its own type. */
+export function hexOf(token: unknown): string {
+  if (Buffer.isBuffer(token)) return token.toString('hex');
+  return token instanceof mongoose.mongo.Binary ? token.toString('hex') : '';
 }

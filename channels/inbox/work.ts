@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { Connection, ClientSession, Collection } from 'mongoose';
 import { z } from 'zod';
 import { SinkError, type Clock, type Seal } from '../ports.ts';
-import { aadOf, inboxCollection, type InboxRow, type MessageFacts } from './row.ts';
+import { aadOf, hexOf, inboxCollection, type InboxRow, type MessageFacts } from './row.ts';
 import { failures, workableStates, type Failure, type FailureCode } from './states.ts';
 
 /** Thrown inside a transaction whose row was meanwhile taken by somebody else: everything aborts, and the other one does it. */
@@ -31,8 +31,9 @@ const factsSchema = z.object({
 });
 
 const choosing = { channel: 1, seq: 1, keys: 1, state: 1, attempts: 1, failures: 1, nextAttemptAt: 1, lease: 1, holds: 1 } as const;
-/** Messages that tie lanes together (merges) are rare; more than these wait for the next look. */
-const maxTies = 1000;
+
+const maxTieSteps = 4;
+const maxTied = 20_000;
 
 /** The way of the router to the inbox: look, take under a lease, record what came of it. */
 export class Work {
@@ -52,23 +53,28 @@ export class Work {
   }
 
   /**
-   * The oldest live rows of these channels in the order of recording, without the lanes `except`; rows that tie lanes
-   * together are always among them, because a lane is also blocked by what waits for another lane.
+   * The oldest live rows of these channels in the order of recording, the newest included (not only what a majority has).
+   * @param except lanes whose messages are left out; closed under {@link tiedTo}, or order is lost
    */
-  async look(channels: readonly string[], except: readonly string[], limit: number): Promise<LiveRow[]> {
-    const where = { live: true as const, channel: { $in: [...channels] } };
-    const options = { projection: choosing, promoteBuffers: true, sort: { seq: 1 as const }, readConcern: 'local' as const };
-    const lanes = except.map((key) => Buffer.from(key, 'hex'));
-    const [ties, rows] = await Promise.all([
-      this.#rows.find({ ...where, multi: true }, { ...options, limit: maxTies }).toArray(),
-      this.#rows.find({ ...where, ...(lanes.length > 0 ? { keys: { $nin: lanes } } : {}) }, { ...options, limit }).toArray(),
-    ]);
-    const byId = new Map([...rows, ...ties].map((row) => [row._id, row]));
-    // Beyond the window nothing is known but ties; a tie there would be judged without its predecessors.
-    const end = rows.length < limit ? Infinity : rows.at(-1)!.seq;
-    const known = ties.length < maxTies ? Infinity : ties.at(-1)!.seq;
-    return [...byId.values()].filter(({ seq }) => seq <= end && seq <= known).sort((a, b) => a.seq - b.seq)
-      .map((row) => ({ ...row, keys: row.keys.map((key) => key.toString('hex')) }));
+  async look(channels: readonly string[], except: ReadonlySet<string>, limit: number): Promise<LiveRow[]> {
+    const where = { live: true as const, channel: { $in: [...channels] }, ...(except.size > 0 ? { keys: { $nin: buffersOf(except) } } : {}) };
+    const rows = await this.#rows.find(where, { projection: choosing, promoteBuffers: true, sort: { seq: 1 }, limit, readConcern: 'local' }).toArray();
+    return rows.map((row) => ({ ...row, keys: row.keys.map((key) => key.toString('hex')) }));
+  }
+
+  /**
+   * These lanes and all that live messages tie to them: a merge that waits for one patient also holds the other.
+   * @returns undefined if the ties reach further than can be followed
+   */
+  async tiedTo(lanes: ReadonlySet<string>): Promise<ReadonlySet<string> | undefined> {
+    let known = lanes;
+    for (let step = 0; step < maxTieSteps && known.size <= maxTied; step += 1) {
+      const tied = await this.#rows.distinct('keys', { live: true, keys: { $in: buffersOf(known) } }, { readConcern: 'local' });
+      const wider = new Set([...known, ...tied.map(hexOf)]);
+      if (wider.size === known.size) return known;
+      known = wider;
+    }
+    return undefined;
   }
 
   /** Takes rows under a lease; those that somebody else took first are left out. */
@@ -132,6 +138,10 @@ export class Work {
   #failure(code: FailureCode, cause: string | undefined): Failure {
     return { code, retry: failures[code].retry, at: new Date(this.#clock.nowMs()), ...(cause === undefined ? {} : { cause }) };
   }
+}
+
+function buffersOf(tokens: ReadonlySet<string>): Buffer[] {
+  return [...tokens].map((token) => Buffer.from(token, 'hex'));
 }
 
 /** Opens what a row keeps sealed. @throws when it was purged or altered */

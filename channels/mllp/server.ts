@@ -1,5 +1,5 @@
 import { createServer, type SecureContextOptions, type Server, type TLSSocket, type TlsOptions } from 'node:tls';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import { constants } from 'node:crypto';
 import type { IngestResult } from '../ingest.ts';
 import type { Audit, Log, PartnerIdentity, Partners } from '../ports.ts';
@@ -60,6 +60,7 @@ export class MllpServer {
   readonly #server: Server;
   readonly #connections = new Set<Connection>();
   readonly #byPartner = new Map<string, number>();
+  readonly #handshaking = new Set<string>();
   readonly #refusedHandshakes = new Map<string, number>();
   #handshakeAudit: NodeJS.Timeout | undefined;
   #heldBytes = 0;
@@ -76,8 +77,19 @@ export class MllpServer {
       allowHalfOpen: true, noDelay: true, keepAlive: true, highWaterMark: 64 * 1024,
     });
     this.#server.maxConnections = this.#limits.maxConnections;
-    this.#server.on('secureConnection', (socket) => void this.#serve(socket));
-    this.#server.on('tlsClientError', (_error, socket) => this.#noteRefusedHandshake(socket.remoteAddress ?? ''));
+    // A socket that failed its handshake no longer knows its peer, so peers are kept until they have passed or gone.
+    this.#server.on('connection', (socket: Socket) => {
+      const peer = peerOf(socket);
+      this.#handshaking.add(peer);
+      socket.once('close', () => {
+        if (this.#handshaking.delete(peer)) this.#noteRefusedHandshake(peer.slice(0, peer.lastIndexOf(' ')));
+      });
+    });
+    this.#server.on('tlsClientError', (_error, socket) => socket.destroy());
+    this.#server.on('secureConnection', (socket) => {
+      this.#handshaking.delete(peerOf(socket));
+      void this.#serve(socket);
+    });
   }
 
   /** Starts to listen. @returns the address that was bound @throws when the port is taken */
@@ -208,6 +220,10 @@ export class MllpServer {
         .catch((error: unknown) => this.#options.log.error('refused handshakes not recorded', { channel: this.#options.channelId, count, ...(error instanceof Error ? { errorName: error.name } : {}) }));
     }
   }
+}
+
+function peerOf(socket: Socket): string {
+  return `${socket.remoteAddress ?? ''} ${socket.remotePort ?? ''}`;
 }
 
 /** One connection: its timer, its answers and how it ends. */

@@ -19,10 +19,8 @@ export interface RouterOptions {
   readonly pollMs: number;
 }
 
-/** How often one look goes on past lanes that turned out to be blocked. */
-const maxPasses = 4;
-/** Lanes that a look leaves out by name; beyond, it just reads past them. */
-const maxExcept = 1000;
+/** Messages that one look reads at most before it leaves the blocked lanes out. */
+const maxWindow = 4096;
 /** An attempt that takes longer is no longer covered by renewed leases: another process may try. */
 const maxLeaseRenewals = 20;
 
@@ -43,6 +41,7 @@ export class Router {
   #awake = true;
   #rouse: (() => void) | undefined;
   #stopping = false;
+  #window = 0;
   #loop: Promise<void> | undefined;
   #heartbeat: NodeJS.Timeout | undefined;
 
@@ -122,12 +121,16 @@ export class Router {
       else room.delete(id);
     }
     if (total === 0) return this.#options.pollMs;
+    const ids = [...room.keys()];
+    let except: ReadonlySet<string> = new Set();
     let nextDueMs = Infinity;
-    for (let pass = 0; pass < maxPasses; pass += 1) {
-      const limit = total * 2 + 32;
-      const rows = await work.look([...room.keys()], [...busy].slice(0, maxExcept), limit);
-      const choice = chooseHeads(rows.filter(({ _id }) => !this.#inHand.has(_id)), busy, clock.nowMs(), room);
+    // The window starts as wide as it had to be last time.
+    let limit = Math.max(total * 2 + 32, this.#window >> 1);
+    for (;;) {
+      const rows = await work.look(ids, except, limit);
+      const choice = chooseHeads(rows.filter(({ _id }) => !this.#inHand.has(_id)), busy.union(except), clock.nowMs(), room);
       nextDueMs = Math.min(nextDueMs, choice.nextDueMs);
+      this.#window = limit;
       if (choice.heads.length > 0) {
         if (this.#stopping) return 0;
         const taken = await work.take(choice.heads.map(({ _id }) => _id));
@@ -136,8 +139,15 @@ export class Router {
         if (taken.length > 0 && rows.length >= limit && choice.heads.length < total) return 0;
         break;
       }
-      if (rows.length < limit) break;
-      for (const key of choice.blocked) busy.add(key);
+      if (rows.length < limit || except.size > 0) break;
+      if (limit < maxWindow) {
+        limit = Math.min(limit * 8, maxWindow);
+        continue;
+      }
+      // Many messages wait behind few lanes (held ones, say): the others must not wait for them.
+      const tied = await work.tiedTo(choice.blocked);
+      if (tied === undefined) break;
+      except = tied;
     }
     return Number.isFinite(nextDueMs) ? Math.max(1, nextDueMs - clock.nowMs()) : this.#options.pollMs;
   }

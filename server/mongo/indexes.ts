@@ -19,8 +19,7 @@ export const indexes: readonly IndexRow[] = [
   { database: 'app', collection: 'inbox', keys: { control: 1 }, options: { sparse: true }, why: 'A control id that is used again with another body is flagged.' },
   { database: 'app', collection: 'inbox', keys: { refusal: 1 }, options: { unique: true, partialFilterExpression: { refusal: { $exists: true } } }, why: 'The same refused message again only counts.' },
   { database: 'app', collection: 'inbox', keys: { channel: 1, seq: 1 }, options: { partialFilterExpression: { live: true } }, why: 'The router looks at the oldest live messages first; also the backlog and its age.' },
-  { database: 'app', collection: 'inbox', keys: { multi: 1, channel: 1, seq: 1 }, options: { partialFilterExpression: { live: true, multi: true } }, why: 'Messages that tie ordering keys together (merges) are always among those the router sees.' },
-  { database: 'app', collection: 'inbox', keys: { keys: 1, seq: 1 }, options: { unique: true, partialFilterExpression: { live: true } }, why: 'No two messages have the same place in the order of a key.' },
+  { database: 'app', collection: 'inbox', keys: { keys: 1, seq: 1 }, options: { unique: true, partialFilterExpression: { live: true } }, why: 'No two messages have the same place in the order of a key; which keys live messages tie together.' },
   { database: 'app', collection: 'inbox', keys: { channel: 1, state: 1, seq: 1 }, why: 'Status by state and recent rate; dead letters oldest first.' },
   { database: 'app', collection: 'inbox', keys: { storedAt: 1 }, options: { sparse: true }, why: 'Purge removes the content of what was stored long ago.' },
   { database: 'app', collection: 'partners', keys: { fingerprints: 1 }, options: { unique: true, partialFilterExpression: { fingerprints: { $exists: true } } }, why: 'A certificate belongs to one partner; looked up for every message.' },
@@ -41,7 +40,7 @@ export const indexes: readonly IndexRow[] = [
   { database: 'audit', collection: 'audit', keys: { 'e.x': 1, to: 1 }, why: 'Entries by blind token (patient, person, resource, request, outcome of a day), in the order of time.' },
   { database: 'audit', collection: 'audit', keys: { 'e.i': 1 }, why: 'One entry by its id: AuditEvent read, and which entries a crashed process left out.' },
   { database: 'audit', collection: 'audit', keys: { to: 1 }, why: 'Everything that happened in a time range.' },
-  { database: 'audit', collection: 'audit', keys: { n: 1 }, options: { partialFilterExpression: { n: 0 } }, why: 'The first block of every stream.' },
+  { database: 'audit', collection: 'audit', keys: { n: 1 }, why: 'The first block of every stream.' },
 ];
 
 /**
@@ -52,16 +51,18 @@ export const indexes: readonly IndexRow[] = [
 export async function applyIndexes(connection: Connection, database: IndexRow['database'], rows: readonly IndexRow[] = indexes): Promise<void> {
   const db = connection.db!;
   const existing = new Set((await db.listCollections({}, { nameOnly: true }).toArray()).map(({ name }) => name));
-  for (const [collection, own] of collectionsOf(database, rows)) {
-    if (!existing.has(collection)) {
-      await db.createCollection(collection).catch((cause: unknown) => {
-        // Another process was first.
-        if (!(cause instanceof Error && 'code' in cause && cause.code === 48)) throw cause;
-      });
-    }
+  const each = async ([collection, own]: [string, IndexRow[]]): Promise<void> => {
     const wanted = own.flatMap(({ keys, options }) => (keys === undefined ? [] : [{ ...options, key: keys }]));
     if (wanted.length > 0) await db.collection(collection).createIndexes(wanted);
-  }
+    else if (!existing.has(collection)) await db.createCollection(collection).catch(ignoreExisting);
+  };
+  // Together, so that they share flushes of the journal.
+  await Promise.all([...collectionsOf(database, rows)].map(each));
+}
+
+/** NamespaceExists: another process was first. */
+function ignoreExisting(cause: unknown): void {
+  if (!(cause instanceof Error && 'code' in cause && cause.code === 48)) throw cause;
 }
 
 /** The names of the collections declared for a database. */

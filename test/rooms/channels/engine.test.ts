@@ -270,6 +270,24 @@ describe('routing', () => {
     expect([slow.commits, other.commits]).toEqual([1, 0]);
   });
 
+  test('thousands of messages behind a held lane do not hold up the others, only what is tied to it', async () => {
+    const sink = laneSink(mongo.app, (n) => {
+      if (n === 0) throw new SinkError('permanent', 'business-rule', 'never');
+    });
+    const channels = await start({ sink, definitions: [{ ...definition, deadLetters: 'holdKey' }] });
+    await send(channels, { id: 'h-0', keys: ['held'], n: 0 });
+    await until(async () => (await rows({ state: 'failed' })).length === 1);
+    await send(channels, { id: 'h-1', keys: ['held'], n: 1 });
+    const [waiting] = await rows({ state: 'received' });
+    await mongo.app.collection('inbox').insertMany(Array.from({ length: 4200 }, (_, index) => ({ ...waiting!, _id: `clone-${index}` as never, seq: waiting!.seq + 1 + index, dedup: Buffer.from(`clone-${index}`) })));
+    await mongo.app.collection<{ _id: string; last: number }>('inbox_sequence').updateOne({ _id: 'inbox' }, { $max: { last: waiting!.seq + 5000 } });
+    await send(channels, { id: 'h-2', keys: ['held', 'tied'], n: 2 });
+    await send(channels, { id: 'h-3', keys: ['tied'], n: 3 });
+    await send(channels, { id: 'h-4', keys: ['free'], n: 4 });
+    await until(async () => (await lanesOf(mongo.app)).has('free'));
+    expect(await lanesOf(mongo.app)).toEqual(new Map([['free', [4]]]));
+  });
+
   test('an unforeseen error is tried a few times, then it is a dead letter', async () => {
     const channels = await start({ sink: laneSink(mongo.app, () => { throw new TypeError('a defect'); }) });
     await send(channels, { id: 'u-1', keys: ['a'], n: 1 });
