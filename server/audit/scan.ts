@@ -39,9 +39,10 @@ const maxQueryMs = 20_000;
 export async function* scan(collection: mongo.Collection<Block>, tokens: Tokens, request: ScanRequest): AsyncGenerator<ScannedEntry> {
   const anchored = request.hints.filter((hint) => !hint.daily);
   const daily = request.hints.filter((hint) => hint.daily);
-  const { fromMs, untilMs } = daily.length === 0 ? request : await within(collection, request);
+  const few = (span: { fromMs: number; untilMs: number }): boolean => span.untilMs - span.fromMs <= daysPerQuery * dayMs;
+  const { fromMs, untilMs } = daily.length === 0 || few(request) ? request : await within(collection, request);
   if (fromMs >= untilMs) return;
-  const fewDays = untilMs - fromMs <= daysPerQuery * dayMs;
+  const fewDays = few({ fromMs, untilMs });
   if (daily.length === 0 || (anchored.length > 0 && !fewDays)) {
     yield* scanWindow(collection, { ...request, fromMs, untilMs }, anchored.map((hint) => hint.terms.map((one) => tokens.of(one))));
     return;

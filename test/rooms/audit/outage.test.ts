@@ -42,14 +42,15 @@ async function until(condition: () => boolean): Promise<void> {
   expect(condition()).toBe(true);
 }
 
-const available = (): boolean => {
+function isAvailable(one: OpenAuditTrail): boolean {
   try {
-    trail.assertAvailable();
+    one.assertAvailable();
     return true;
   } catch {
     return false;
   }
-};
+}
+const available = (): boolean => isAvailable(trail);
 
 test('while the audit store hangs nothing is confirmed; afterwards everything that was committed is there, once', async () => {
   await trail.record(recordOf());
@@ -89,6 +90,21 @@ test('while the audit store hangs nothing is confirmed; afterwards everything th
   const report = await verifyTrail({ audit, keyring: keys.keyring, tenant });
   expect(report.faults).toEqual([]);
   expect(report.ok).toBe(true);
+});
+
+test('a store that is merely slow: what was committed is owed until it is there', async () => {
+  const slow = await openAuditTrail({ audit, keyring: keys.keyring, tenant, epochId: 'slow', log: silentLog, flush: { appendTimeoutMs: 200, attemptTimeoutMs: 20_000 } });
+  const entry = slow.prepare(recordOf());
+  process.kill(mongo.pid(), 'SIGSTOP');
+  try {
+    await expect(slow.appendCommitted([entry])).rejects.toMatchObject({ code: 'outcome-unknown' });
+    expect(() => slow.assertAvailable()).toThrow(expect.objectContaining({ code: 'audit-unavailable' }));
+  } finally {
+    process.kill(mongo.pid(), 'SIGCONT');
+  }
+  await until(() => isAvailable(slow));
+  expect(await slow.missing([entry.id])).toEqual([]);
+  expect(await slow.close()).toBe(true);
 });
 
 test('mongod killed under load: every confirmed entry is there, and the chain holds', async () => {

@@ -6,7 +6,7 @@ import { exportNdjson, queryRecords, toRow, type RecordFilter } from '../../../s
 import { AuditReader, type AuditEventSearch } from '../../../server/audit/reader.ts';
 import type { AuditRecord } from '../../../server/audit/record.ts';
 import { renderEvents, type AuditEventJson } from '../../../server/audit/render/event.ts';
-import { openAuditTrail } from '../../../server/audit/trail.ts';
+import { auditCollection, openAuditTrail } from '../../../server/audit/trail.ts';
 import { silentLog } from '../../../server/observe/log.ts';
 import type { Criterion, CriterionValue } from '../../../server/search/criteria.ts';
 import { matches } from '../../../server/search/match.ts';
@@ -189,6 +189,29 @@ describe('queries of records', () => {
     expect(found.map(({ record }) => record.requestId).sort()).toEqual(wanted.map(({ requestId }) => requestId).sort());
     expect(found.map(({ record }) => record.at)).toEqual(found.map(({ record }) => record.at).sort((a, b) => b - a));
     for (const entry of found) for (const value of Object.values(toRow(entry))) expect(typeof value).toBe('string');
+  });
+
+  test('the usual questions are answered by an index', async () => {
+    const uses = async (): Promise<Record<string, number>> => {
+      const stats = await mongo.auditRoot.collection(auditCollection).aggregate<{ name: string; accesses: { ops: number } }>([{ $indexStats: {} }]).toArray();
+      return Object.fromEntries(stats.map(({ name, accesses }) => [name, accesses.ops]));
+    };
+    const [token, time] = ['e.x_1_to_1', 'to_1'];
+    // With both a token and a time range, MongoDB may choose either.
+    const cases: readonly (readonly [RecordFilter, readonly string[]])[] = [
+      [{ patient: 'pat-3' }, [token]],
+      [{ patient: 'pat-3', sinceMs: startMs, untilMs: startMs + 50 * dayMs }, [token, time]],
+      [{ agent: 'user-2' }, [token]],
+      [{ entity: 'Condition/r7' }, [token]],
+      [{ outcome: 'refused', sinceMs: startMs, untilMs: startMs + 5 * dayMs }, [token, time]],
+      [{ sinceMs: startMs + 5 * dayMs, untilMs: startMs + 6 * dayMs }, [time]],
+    ];
+    for (const [filter, indexes] of cases) {
+      const before = await uses();
+      await Array.fromAsync(queryRecords(reader, filter));
+      const after = await uses();
+      expect(indexes.reduce((sum, name) => sum + after[name]! - before[name]!, 0)).toBe(1);
+    }
   });
 
   test('a limit ends them', async () => {
