@@ -38,8 +38,8 @@ export interface MongoConnections {
   readonly embedded?: EmbeddedMongo;
   /** What the operator should know, one line each. */
   readonly warnings: readonly string[];
-  /** Closes the connections and stops the embedded MongoDB, bounded in time. */
-  stop(): Promise<void>;
+  /** Closes the connections and stops the embedded MongoDB: killed after `graceMs`, 8,000 unless told otherwise. */
+  stop(graceMs?: number): Promise<void>;
 }
 
 /**
@@ -60,9 +60,9 @@ export async function connectMongo(options: ConnectMongoOptions): Promise<MongoC
     const [app, audit] = await openBoth(embedded.appUri, embedded.auditUri, options.pool);
     return {
       app, audit, embedded, warnings: mongod.warning === undefined ? [] : [mongod.warning],
-      async stop() {
+      async stop(graceMs) {
         await closeAll([app, audit]);
-        await embedded.stop();
+        await embedded.stop(graceMs);
       },
     };
   } catch (error) {

@@ -107,10 +107,18 @@ async function start(options: EmbeddedMongoOptions): Promise<EmbeddedMongo> {
       const error = mongod?.failure() ?? cause;
       if (mongod !== undefined) await stopMongod(mongod, 5_000);
       const raced = error instanceof InterlockError && error.code === 'mongod-port-taken' && options.port === undefined && attempt < portAttempts;
-      if (!raced) throw error instanceof InterlockError ? error : new InterlockError('mongod-failed', { cause: error });
+      if (!raced) throw explained(error);
       if (isFirst) rmSync(place.dbDir, { recursive: true, force: true });
     }
   }
+}
+
+function explained(error: unknown): InterlockError {
+  if (error instanceof InterlockError) return error;
+  if (error instanceof Error && 'code' in error && error.code === 18) {
+    return new InterlockError('key-wrong', { detail: 'MongoDB does not accept mongo/passwords.json of the keys directory.', cause: error });
+  }
+  return new InterlockError('mongod-failed', { cause: error });
 }
 
 /** Takes over a mongod whose parent was killed, if it answers; stops it otherwise. */
@@ -132,22 +140,26 @@ async function adopt(orphan: RunningMongod, place: Place, secrets: MongoSecrets,
 /** Keeps mongod running until it is stopped: should it end by itself, it is started again, a few times. */
 function supervise(first: RunningMongod, settings: MongodSettings, place: Place, secrets: MongoSecrets, options: EmbeddedMongoOptions, adopted: boolean): EmbeddedMongo {
   let current = first;
-  let stopping = false;
+  const stopping = new AbortController();
   let restarts: number[] = [];
   const watch = async (): Promise<void> => {
     for (;;) {
       await current.ended;
-      if (stopping) return;
+      if (stopping.signal.aborted) return;
       const now = performance.now();
       restarts = [...restarts.filter((at) => now - at < restartWindowMs), now];
       options.log.error('mongod ended unexpectedly', { pid: current.pid, count: restarts.length });
       if (restarts.length > restartLimit) throw new InterlockError('mongod-failed', { detail: 'It ended again and again.' });
       await delay(100 * (restarts.length - 1));
-      if (stopping) return;
-      current = await spawnMongod(settings);
+      if (stopping.signal.aborted) return;
+      current = await spawnMongod(settings, stopping.signal);
+      // stop() has then waited for the one before.
+      if (stopping.signal.aborted) return stopMongod(current, 0);
     }
   };
-  const watching = watch().catch((error: unknown) => options.onFailed?.(error));
+  const watching = watch().catch((error: unknown) => {
+    if (!stopping.signal.aborted) options.onFailed?.(error);
+  });
   const address = addressOf(place, settings.port);
   return Object.freeze({
     appUri: uriOf(address, 'app', secrets.app, appDatabase),
@@ -158,7 +170,7 @@ function supervise(first: RunningMongod, settings: MongodSettings, place: Place,
     pid: () => current.pid,
     adopted,
     async stop(graceMs = 8_000) {
-      stopping = true;
+      stopping.abort();
       await stopMongod(current, graceMs);
       await watching;
     },

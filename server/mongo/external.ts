@@ -73,13 +73,29 @@ async function excessOf(connection: Connection, database: string, allowed: Reado
   return [...new Set(excess)];
 }
 
-/** Audit collections whose indexes are missing, as far as the audit writer may see them. */
+/**
+ * Audit collections that are missing or lack an index. An audit writer may find and insert only, so each index is asked
+ * for by naming it as the one to use, which MongoDB refuses if it does not exist.
+ */
 export async function missingAuditIndexes(audit: Connection): Promise<string[]> {
+  const visible = await audit.db!.listCollections({}, { nameOnly: true, authorizedCollections: true }).toArray();
+  const existing = new Set(visible.map(({ name }) => name));
   const missing = new Set<string>();
   for (const { database, collection, keys } of indexes) {
-    if (database !== 'audit' || keys === undefined || missing.has(collection)) continue;
-    const present = await audit.collection(collection).listIndexes().toArray().catch((): { key: unknown }[] => []);
-    if (!present.some((index) => JSON.stringify((index as { key: unknown }).key) === JSON.stringify(keys))) missing.add(collection);
+    if (database !== 'audit' || missing.has(collection)) continue;
+    const usable = existing.has(collection) && (keys === undefined || (await canUseIndex(audit, collection, keys)));
+    if (!usable) missing.add(collection);
   }
   return [...missing];
+}
+
+async function canUseIndex(audit: Connection, collection: string, keys: Readonly<Record<string, 1 | -1 | 'hashed'>>): Promise<boolean> {
+  try {
+    await audit.collection(collection).find({}, { hint: keys as mongo.Hint, limit: 1, projection: { _id: 1 } }).toArray();
+    return true;
+  } catch (cause) {
+    // BadValue: "hint provided does not correspond to an existing index".
+    if (cause instanceof Error && 'code' in cause && cause.code === 2) return false;
+    throw cause;
+  }
 }

@@ -37,9 +37,10 @@ export interface RunningMongod {
  * Starts mongod and waits until it takes connections. It is put into a session of its own, so that Ctrl-C in a terminal
  * reaches this server only, which stops mongod after it has drained.
  *
+ * @param signal ends a start that is under way
  * @throws InterlockError `mongod-port-taken`, `disk-full`, `data-locked`, `mongod-version`, `mongod-failed`
  */
-export async function spawnMongod(settings: MongodSettings): Promise<RunningMongod> {
+export async function spawnMongod(settings: MongodSettings, signal?: AbortSignal): Promise<RunningMongod> {
   if (existsSync(settings.logFile)) renameSync(settings.logFile, `${settings.logFile}.1`);
   const child = spawn(settings.program, argumentsOf(settings), { detached: true, stdio: 'ignore' });
   const ended = new Promise<void>((resolve) => {
@@ -54,8 +55,9 @@ export async function spawnMongod(settings: MongodSettings): Promise<RunningMong
   const deadline = performance.now() + startTimeoutMs;
   while (!(await takesConnections(settings.port))) {
     if (spawnError !== undefined || child.exitCode !== null || child.signalCode !== null) throw failureOf(child, settings.logFile, spawnError);
-    if (performance.now() > deadline) {
+    if (performance.now() > deadline || signal?.aborted === true) {
       child.kill('SIGKILL');
+      await ended;
       throw new InterlockError('mongod-failed', { detail: `It took no connections within ${startTimeoutMs / 1000} s.` });
     }
     await delay(pollMs);
@@ -124,9 +126,9 @@ function commandLine(pid: number): string[] {
 
 /** Asks mongod to stop, and after `graceMs` kills it: journaled writes survive that too. */
 export async function stopMongod(mongod: RunningMongod, graceMs: number): Promise<void> {
-  signal(mongod.pid, 'SIGTERM');
+  send(mongod.pid, 'SIGTERM');
   if (await endsWithin(mongod, graceMs)) return;
-  signal(mongod.pid, 'SIGKILL');
+  send(mongod.pid, 'SIGKILL');
   if (!(await endsWithin(mongod, 5_000))) throw new InterlockError('mongod-failed', { detail: 'It could not be stopped.' });
 }
 
@@ -137,7 +139,7 @@ async function endsWithin(mongod: RunningMongod, timeoutMs: number): Promise<boo
   return ended;
 }
 
-function signal(pid: number, name: 'SIGTERM' | 'SIGKILL'): void {
+function send(pid: number, name: 'SIGTERM' | 'SIGKILL'): void {
   try {
     process.kill(pid, name);
   } catch {

