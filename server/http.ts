@@ -1,6 +1,7 @@
 import { createServer, type Server } from 'node:https';
 import express, { type Request } from 'express';
 import helmet from 'helmet';
+import { RateLimiterMemory, RateLimiterRes } from 'rate-limiter-flexible';
 import { InterlockError } from '../resources/outcome/error.ts';
 import { contextFromToken } from './access/grants.ts';
 import type { TokenFacts } from './access/context.ts';
@@ -22,6 +23,7 @@ export function createHttpServer(services: Services): Server {
   const fhirBaseUrl = `${config.baseUrl}/fhir/R4`;
   const capabilities = capabilityStatement({ baseUrl: fhirBaseUrl, smart: auth.smartConfiguration(), version, date: new Date() });
   const metrics = new Metrics();
+  const limiter = new RateLimiterMemory({ points: config.requestsPerMinute, duration: 60 });
   const app = express();
   app.disable('x-powered-by');
   app.disable('etag');
@@ -40,13 +42,17 @@ export function createHttpServer(services: Services): Server {
     '/fhir/R4',
     fhirRouter({
       services: {
-        store: services.store, audit, auditEvents: services.auditEvents, nowMs: services.nowMs, baseUrl: fhirBaseUrl, cursors: new Cursors(services.keyring), capabilities: () => capabilities,
+        store: services.store, audit, auditEvents: services.auditEvents, nowMs: services.nowMs, values: services.values, baseUrl: fhirBaseUrl, cursors: new Cursors(services.keyring), capabilities: () => capabilities,
         limits: {
           maxResourceSizeBytes: config.maxResourceSizeBytes, maxBundleSizeBytes: config.maxBundleSizeBytes, maxBundleEntries: config.maxBundleEntries,
           defaultPageCount: config.defaultPageCount, maxPageCount: config.maxPageCount,
         },
       },
-      authenticate: async (request, requestId) => contextFromToken(await bearerOf(auth, request), { requestId, ...where(request.socket.remoteAddress, request.get('user-agent')) }),
+      authenticate: async (request, requestId) => {
+        const facts = await bearerOf(auth, request);
+        await limit(limiter, facts.clientId);
+        return contextFromToken(facts, { requestId, ...where(request.socket.remoteAddress, request.get('user-agent')) });
+      },
       recordUnauthenticated: async ({ requestId, address, userAgent, method }, error) => {
         const code = error instanceof InterlockError ? error.code : 'internal';
         const actor = { kind: 'anonymous', id: 'anonymous', ...where(address, userAgent) } as const;
@@ -71,6 +77,16 @@ async function bearerOf(auth: Auth, request: Request): Promise<TokenFacts> {
   const facts = await authenticate(auth.passport, 'bearer', request, request.res!);
   if (facts === undefined) throw new InterlockError('token-invalid');
   return facts;
+}
+
+/** @throws InterlockError `throttled` beyond what one client may ask in a minute */
+async function limit(limiter: RateLimiterMemory, key: string): Promise<void> {
+  try {
+    await limiter.consume(key);
+  } catch (cause) {
+    const waitMs = cause instanceof RateLimiterRes ? cause.msBeforeNext : 60_000;
+    throw new InterlockError('throttled', { retryAfterSeconds: Math.ceil(waitMs / 1000), cause });
+  }
 }
 
 function where(address: string | undefined, userAgent: string | undefined): { address?: string; userAgent?: string } {

@@ -6,18 +6,15 @@ import { createHttpServer } from './http.ts';
 import { createLog } from './observe/log.ts';
 import { openServices, type Services } from './services.ts';
 
-/** SIGTERM has to be over within 10 seconds; what is not done by then is cut off. */
-const drainMs = 9_000;
-
 /** Starts the server and prints one line when it is ready. */
 async function main(): Promise<void> {
   const { config, warnings } = loadConfig(process.env);
   const log = createLog(config.logLevel);
-  let services: Services | undefined;
-  let server: Server | undefined;
+  // Filled in as they come up: a signal may arrive before that.
+  const running: { services?: Services; server?: Server } = {};
   let stopping: Promise<void> | undefined;
   const stop = (exitCode: number): void => {
-    stopping ??= drain(server, services).then(
+    stopping ??= drain(running.server, running.services, config.shutdownTimeoutMs).then(
       () => process.exit(exitCode),
       () => process.exit(1),
     );
@@ -32,8 +29,10 @@ async function main(): Promise<void> {
     log.error('unhandled rejection', { errorName: reason instanceof Error ? reason.name : 'unknown' });
   });
 
-  services = await openServices({ config, log, serve: true, onProgress: say, onFatal: () => stop(1) });
-  server = createHttpServer(services);
+  const services = await openServices({ config, log, serve: true, onProgress: say, onFatal: () => stop(1) });
+  running.services = services;
+  const server = createHttpServer(services);
+  running.server = server;
   server.listen(config.port, config.host);
   await listening(server, config.port);
   services.issueOperatorCertificate();
@@ -41,15 +40,15 @@ async function main(): Promise<void> {
   say(`Interlock is ready: FHIR ${config.baseUrl}/fhir/R4, HL7v2 mllps://${config.host}:${config.mllpPort}, health ${config.baseUrl}/readyz, CA ${config.dataDir}/pki/ca.crt`);
 }
 
-/** No new work, then what is under way, then the parts in reverse order. */
-async function drain(server: Server | undefined, services: Services | undefined): Promise<void> {
-  const cut = setTimeout(() => process.exit(1), drainMs);
+/** SIGTERM has to be over within 10 seconds; what is not done by then is cut off. No new work, then what is under way, then the parts in reverse order. */
+async function drain(server: Server | undefined, services: Services | undefined, timeoutMs: number): Promise<void> {
+  const cut = setTimeout(() => process.exit(1), timeoutMs);
   cut.unref();
   if (server?.listening === true) {
     const closed = once(server, 'close');
     server.close();
     server.closeIdleConnections();
-    const patience = setTimeout(() => server.closeAllConnections(), 3_000);
+    const patience = setTimeout(() => server.closeAllConnections(), timeoutMs / 3);
     await closed;
     clearTimeout(patience);
   }

@@ -11,6 +11,7 @@ import { AuditReader } from './audit/reader.ts';
 import type { AuditRecord } from './audit/record.ts';
 import { openAuditTrail, type OpenAuditTrail } from './audit/trail.ts';
 import { createAuth, type Auth } from './auth/auth.ts';
+import type { Lifetimes } from './auth/provider.ts';
 import type { CommandServices } from './cli/command.ts';
 import type { Config } from './config/config.ts';
 import { channelDefinitions, messageFormats } from './interfaces/channels.ts';
@@ -63,8 +64,9 @@ export interface ServicesOptions {
 export async function openServices(options: ServicesOptions): Promise<Services> {
   const { config, log } = options;
   const nowMs = Date.now;
-  const closers: (() => Promise<unknown> | undefined)[] = [];
-  const opened = <T>(part: T, close: (part: T) => Promise<unknown> | undefined): T => {
+  const fhirBaseUrl = `${config.baseUrl}/fhir/R4`;
+  const closers: Closer[] = [];
+  const opened = <T>(part: T, close: (part: T) => unknown): T => {
     closers.unshift(() => close(part));
     return part;
   };
@@ -72,23 +74,26 @@ export async function openServices(options: ServicesOptions): Promise<Services> 
     assertKeysOutsideData(config.dataDir, config.keysDir);
     const isFirstStart = !existsSync(join(config.dataDir, 'pki', 'ca.crt'));
     const provider = openProvider(config, isFirstStart);
-    const pki = opened(await Pki.open({ dataDir: config.dataDir, keysDir: config.keysDir, hosts: [config.host, new URL(config.baseUrl).hostname], protect: provider, log }), (part) => void part.close());
+    const pki = opened(await Pki.open({ dataDir: config.dataDir, keysDir: config.keysDir, hosts: [config.host, new URL(config.baseUrl).hostname], protect: provider, log }), (part) => part.close());
     const mongo = opened(await connect(options), async (part) => part.stop());
     const keyUse = new Map<string, number>();
     const keyring = opened(
       await Keyring.open({ provider, store: new MongoKeyStore(mongo.app), onAccess: ({ purpose, outcome }) => keyUse.set(`${purpose}|${outcome}`, (keyUse.get(`${purpose}|${outcome}`) ?? 0) + 1) }),
-      (part) => void part.close(),
+      (part) => part.close(),
     );
+    const values = { baseUrl: fhirBaseUrl, zone: config.zone };
     const epoch = opened(await Epoch.open({ app: mongo.app, log }), async (part) => part.close());
-    const audit = opened(await openAuditTrail({ audit: mongo.audit, keyring, tenant: defaultTenant, epochId: epoch.id, log, onFenced: () => options.onFatal(new InterlockError('audit-unavailable')) }), async (part) => part.close());
+    const audit = opened(await openAuditTrail({ audit: mongo.audit, keyring, tenant: defaultTenant, epochId: epoch.id, log, flush: { appendTimeoutMs: config.auditAppendTimeoutMs, maxQueuedEntries: config.auditMaxQueuedEntries }, onFenced: () => options.onFatal(new InterlockError('audit-unavailable')) }), async (part) => part.close());
     await audit.record(serverRecord('start', nowMs()));
     for (const [use, count] of keyUse) await audit.record(keyRecord(use, count, nowMs()));
-    const store = opened(await openStore({ app: mongo.app, keyring, tenant: defaultTenant, epoch, audit, log }), async (part) => part.close());
-    const auditReader = new AuditReader({ audit: mongo.audit, keyring, tenant: defaultTenant, site: { baseUrl: `${config.baseUrl}/fhir/R4`, site: new URL(config.baseUrl).host } });
+    const store = opened(openStore({ app: mongo.app, keyring, tenant: defaultTenant, epoch, audit, log, values }), async (part) => part.close());
+    // The embedded database is this process's alone: what a killed one left is repaired before anything is served.
+    if (mongo.embedded !== undefined) await store.repair({ alone: true });
+    const auditReader = new AuditReader({ audit: mongo.audit, keyring, tenant: defaultTenant, site: { baseUrl: fhirBaseUrl, site: new URL(config.baseUrl).host } });
     const flood = opened(openFloodGuard({ trail: audit }), async (part) => part.close());
     const partners = new PartnerRegistry({ connection: mongo.app, keyring, audit: async (record) => audit.record(record) });
-    const guard: GuardServices = { store, audit, auditEvents: auditReader, nowMs };
-    const auth = opened(await createAuth({ app: mongo.app, keyring, audit, issuer: `${config.baseUrl}/oauth2`, fhirBaseUrl: `${config.baseUrl}/fhir/R4`, log, nowMs, partnerOf: async (socket) => partnerNameOf(pki, socket) }), async (part) => part.close());
+    const guard: GuardServices = { store, audit, auditEvents: auditReader, nowMs, values };
+    const auth = opened(await createAuth({ app: mongo.app, keyring, audit, issuer: `${config.baseUrl}/oauth2`, fhirBaseUrl, log, nowMs, lifetimes: lifetimesOf(config), partnerOf: async (socket) => partnerNameOf(pki, socket) }), async (part) => part.close());
     const channels = opened(
       await Channels.start({
         definitions: channelDefinitions(config, options.serve),
@@ -103,6 +108,7 @@ export async function openServices(options: ServicesOptions): Promise<Services> 
         listeners: { hl7v2: { host: config.host, port: config.mllpPort } },
         tls: pki.tlsOptions('required'),
         owner: epoch.id,
+        limits: { mllp: { maxConnections: config.mllpMaxConnections } },
       }),
       async (part) => part.stop(4_000),
     );
@@ -122,11 +128,25 @@ export async function openServices(options: ServicesOptions): Promise<Services> 
   }
 }
 
-async function closeAll(closers: readonly (() => Promise<unknown> | undefined)[]): Promise<void> {
-  for (const close of closers) await close()?.catch(() => undefined);
+type Closer = () => unknown;
+
+async function closeAll(closers: readonly Closer[]): Promise<void> {
+  for (const close of closers) await Promise.resolve(close()).catch(() => undefined);
+}
+
+function lifetimesOf(config: Config): Lifetimes {
+  return {
+    appTokenS: config.appTokenLifetimeS,
+    backendTokenS: config.backendTokenLifetimeS,
+    idleS: config.sessionIdleS,
+    sessionS: config.sessionLifetimeS,
+    refreshS: config.refreshTokenLifetimeS,
+    grantS: config.grantLifetimeS,
+  };
 }
 
 function openProvider(config: Config, mayCreate: boolean): LocalKeyProvider {
+  if (config.workers !== 1) throw new InterlockError('config-invalid', { detail: 'INTERLOCK_WORKERS: one process is all that this version offers.' });
   if (config.kms !== 'local:') throw new InterlockError('config-invalid', { detail: 'INTERLOCK_KMS: only local: is available in this version.' });
   return LocalKeyProvider.open(config.keysDir, mayCreate);
 }
@@ -140,6 +160,7 @@ async function connect({ config, log, onProgress, onFatal }: ServicesOptions): P
     embedded: {
       dataDir: config.dataDir,
       keysDir: config.keysDir,
+      port: config.mongodPort,
       configuredPath: config.mongod,
       searchPath: process.env['PATH'],
       cacheDir: join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'interlock'),

@@ -5,7 +5,8 @@ export type Permission = 'c' | 'r' | 'u' | 'd' | 's';
 
 /** One permission that a caller holds: a scope after its intersection with the role. Grants add up. */
 export interface Grant {
-  readonly type: string | '*';
+  /** A resource type, or `*` for all. */
+  readonly type: string;
   readonly permissions: ReadonlySet<Permission>;
   /** Only resources in this patient's compartment. Absent: no compartment limit. */
   readonly patient?: string;

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { AuditEntity, AuditRecord, AuditTrail } from '../audit/record.ts';
 import { InterlockError } from '../../resources/outcome/error.ts';
+import type { ValueContext } from '../../resources/search-values/index.ts';
 import type { ParsedSearch } from '../search/criteria.ts';
 import type { AuditOfWrite, ResourceJson, SearchPage, Store, StoredVersion, VersionFacts, WriteResult } from '../storage/contract.ts';
 import type { AuditEventReader } from './audit-events.ts';
@@ -16,6 +17,8 @@ export interface GuardServices {
   readonly audit: AuditTrail;
   readonly auditEvents: AuditEventReader;
   readonly nowMs: () => number;
+  /** How values are read out of resources; the same as the store's. */
+  readonly values: ValueContext;
 }
 
 /** A resource to be written, with the bytes it came as (kept where possible, so that decimals keep their precision). */
@@ -66,7 +69,7 @@ export class GuardedRepository {
     return this.#reading({ interaction: 'read', action: 'R', type, id }, async (disclosed) => {
       const reach = reachOf(this.context, type, ['r']);
       const version = type === 'AuditEvent' ? await this.#services.auditEvents.read(id) : await this.#services.store.read(type, id);
-      return disclose(disclosed, reach, version);
+      return this.#disclose(disclosed, reach, version);
     });
   }
 
@@ -75,7 +78,7 @@ export class GuardedRepository {
     return this.#reading({ interaction: 'vread', action: 'R', type, id, versionId }, async (disclosed) => {
       const reach = reachOf(this.context, type, ['r']);
       if (type === 'AuditEvent') throw new InterlockError('not-found');
-      return disclose(disclosed, reach, await this.#services.store.vread(type, id, versionId));
+      return this.#disclose(disclosed, reach, await this.#services.store.vread(type, id, versionId));
     });
   }
 
@@ -89,7 +92,7 @@ export class GuardedRepository {
       const found = await this.#services.store.history({ ...of, ...page });
       const versions = found.versions.filter((version) => {
         const reach = reaches.get(version.type);
-        return reach !== undefined && sees(reach, version);
+        return reach !== undefined && sees(reach, version, this.#services.values);
       });
       if (of.id !== undefined && versions.length === 0 && page.after === undefined && page.since === undefined) throw notFound(found.versions.length > 0);
       disclosed.entities = versions.map(entityOf);
@@ -122,7 +125,7 @@ export class GuardedRepository {
     const type = incoming.resource.resourceType;
     return this.#writing({ interaction: 'create', action: 'C', type }, async () => {
       const id = randomUUID();
-      assertReaches(this.#reachToWrite(type, ['c']), incoming.resource, id);
+      assertReaches(this.#reachToWrite(type, ['c']), incoming.resource, id, this.#services.values);
       return this.#services.store.write(this.#services.store.prepare(incoming.resource, id, incoming.bytes), this.auditOfWrite, { ifMatch: 0 });
     });
   }
@@ -135,7 +138,7 @@ export class GuardedRepository {
   async update(type: string, id: string, incoming: Incoming, ifMatch?: number): Promise<WriteResult> {
     return this.#writing({ interaction: 'update', action: 'U', type, id }, async () => {
       const expected = await this.#seen(type, id, ['u'], ifMatch);
-      assertReaches(this.#reachToWrite(type, ['u']), incoming.resource, id);
+      assertReaches(this.#reachToWrite(type, ['u']), incoming.resource, id, this.#services.values);
       const prepared = this.#services.store.prepare(incoming.resource, id, incoming.bytes);
       return this.#services.store.write(prepared, this.auditOfWrite, expected === undefined ? {} : { ifMatch: expected });
     });
@@ -164,7 +167,7 @@ export class GuardedRepository {
       const value = await this.#services.store.transaction(async (tx) => {
         results = [];
         found = [];
-        return work(new GuardedTransaction({ tx, store: this.#services.store, context: this.context, auditOfWrite: this.auditOfWrite, results, found }));
+        return work(new GuardedTransaction({ tx, values: this.#services.values, context: this.context, auditOfWrite: this.auditOfWrite, results, found }));
       });
       const own = this.#services.audit.prepare({ ...this.#record(facts), entities: found.map(entityOf), patients: patientsOfAll(found) });
       await this.#committed(results, [own]);
@@ -208,7 +211,15 @@ export class GuardedRepository {
   /** Resources that the matches refer to, or that refer to them: each only if the caller may read or search its type, and sees it. */
   async #included(search: ParsedSearch, matches: readonly StoredVersion[]): Promise<StoredVersion[]> {
     if (search.include.length === 0 && search.revInclude.length === 0) return [];
-    return includedBy(this.#services.store, this.context, search, matches);
+    return includedBy(this.#services, this.context, search, matches);
+  }
+
+  #disclose(disclosed: Disclosed, reach: Reach, version: StoredVersion | undefined): StoredVersion {
+    if (version === undefined || !sees(reach, version, this.#services.values)) throw notFound(version !== undefined);
+    disclosed.entities = [entityOf(version)];
+    disclosed.patients = version.patients();
+    if (version.deleted) throw new InterlockError('deleted');
+    return version;
   }
 
   /** Checks that a limited caller sees what it is about to change. @returns the version that must still be current then */
@@ -216,7 +227,7 @@ export class GuardedRepository {
     const reach = this.#reachToWrite(type, permissions);
     if (reach.unlimited) return ifMatch;
     const current = await this.#services.store.read(type, id);
-    if (current === undefined || current.deleted || !sees(reach, current)) throw notFound(current !== undefined);
+    if (current === undefined || current.deleted || !sees(reach, current, this.#services.values)) throw notFound(current !== undefined);
     if (ifMatch !== undefined && ifMatch !== current.versionId) throw new InterlockError('version-stale');
     return current.versionId;
   }
@@ -284,14 +295,6 @@ export class GuardedRepository {
       ...(this.#channel === undefined ? {} : { channel: this.#channel }),
     };
   }
-}
-
-function disclose(disclosed: Disclosed, reach: Reach, version: StoredVersion | undefined): StoredVersion {
-  if (version === undefined || !sees(reach, version)) throw notFound(version !== undefined);
-  disclosed.entities = [entityOf(version)];
-  disclosed.patients = version.patients();
-  if (version.deleted) throw new InterlockError('deleted');
-  return version;
 }
 
 /** The same answer whether a resource is absent or hidden; only the sealed audit knows. */

@@ -1,7 +1,8 @@
 import type { ClientSession } from 'mongoose';
 import { InterlockError } from '../../resources/outcome/error.ts';
+import type { ValueContext } from '../../resources/search-values/index.ts';
 import type { Criterion } from '../search/criteria.ts';
-import type { AuditOfWrite, PreparedWrite, ResourceJson, Store, StoredVersion, StoreTransaction, WriteResult } from '../storage/contract.ts';
+import type { AuditOfWrite, PreparedWrite, ResourceJson, StoredVersion, StoreTransaction, WriteResult } from '../storage/contract.ts';
 import type { AccessContext, Permission } from './context.ts';
 import { permitted, reachOf, type Reach } from './decide.ts';
 import { assertReaches, sees } from './visible.ts';
@@ -18,7 +19,7 @@ export interface TransactionWrite {
 
 interface Inside {
   readonly tx: StoreTransaction;
-  readonly store: Store;
+  readonly values: ValueContext;
   readonly context: AccessContext;
   readonly auditOfWrite: AuditOfWrite;
   readonly results: WriteResult[];
@@ -56,12 +57,12 @@ export class GuardedTransaction {
   async read(type: string, id: string): Promise<StoredVersion | undefined> {
     const reach = reachOf(this.#inside.context, type, ['r']);
     const version = await this.#inside.tx.read(type, id);
-    return version !== undefined && !version.deleted && sees(reach, version) ? version : undefined;
+    return version !== undefined && !version.deleted && sees(reach, version, this.#inside.values) ? version : undefined;
   }
 
   /** Creates many resources under ids that must be new, in few round trips. @throws InterlockError `forbidden` */
   async create(writes: readonly TransactionWrite[]): Promise<readonly WriteResult[]> {
-    for (const write of writes) assertReaches(reachToWrite(this.#inside.context, write.type, ['c']), write.resource, write.id);
+    for (const write of writes) assertReaches(reachToWrite(this.#inside.context, write.type, ['c']), write.resource, write.id, this.#inside.values);
     const results = await this.#inside.tx.createMany(writes.map((write) => write.prepared), this.#inside.auditOfWrite);
     this.#inside.results.push(...results);
     return results;
@@ -72,7 +73,7 @@ export class GuardedTransaction {
     const { context, tx, auditOfWrite } = this.#inside;
     const reach = reachToWrite(context, write.type, ['u']);
     const expected = await this.#expected(reach, write.type, write.id, write.ifMatch);
-    assertReaches(reach, write.resource, write.id);
+    assertReaches(reach, write.resource, write.id, this.#inside.values);
     const result = await tx.write(write.prepared, auditOfWrite, expected === undefined ? {} : { ifMatch: expected });
     this.#inside.results.push(result);
     return result;
@@ -91,7 +92,7 @@ export class GuardedTransaction {
   async #expected(reach: Reach, type: string, id: string, ifMatch: number | undefined): Promise<number | undefined> {
     if (reach.unlimited) return ifMatch;
     const current = await this.#inside.tx.read(type, id);
-    if (current === undefined || current.deleted || !sees(reach, current)) throw new InterlockError('not-found', { rule: 'compartment: outside what the caller may see' });
+    if (current === undefined || current.deleted || !sees(reach, current, this.#inside.values)) throw new InterlockError('not-found', { rule: 'compartment: outside what the caller may see' });
     if (ifMatch !== undefined && ifMatch !== current.versionId) throw new InterlockError('version-stale');
     return current.versionId;
   }

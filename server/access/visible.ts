@@ -1,27 +1,27 @@
 import { InterlockError } from '../../resources/outcome/error.ts';
-import { extractSearchValues, patientsOf } from '../../resources/search-values/index.ts';
+import { extractSearchValues, patientsOf, type ValueContext } from '../../resources/search-values/index.ts';
 import type { Criterion } from '../search/criteria.ts';
 import { matches } from '../search/match.ts';
 import type { ResourceJson, StoredVersion } from '../storage/contract.ts';
 import type { Reach } from './decide.ts';
 
 /** True if a stored version is within a reach. A deletion is judged by the compartment that it was in. */
-export function sees(reach: Reach, version: StoredVersion): boolean {
-  return reach.unlimited || compartmentOnly(reach.criterion, version.patients()) || (!version.deleted && meets(reach.criterion, version.resource(), version.id, version.lastUpdated));
+export function sees(reach: Reach, version: StoredVersion, values: ValueContext): boolean {
+  return reach.unlimited || compartmentOnly(reach.criterion, version.patients()) || (!version.deleted && meets(reach.criterion, version.resource(), version.id, version.lastUpdated, values));
 }
 
 /**
  * Checks that a resource about to be written is within a reach, so that nobody can write where they could not read.
  * @throws InterlockError `forbidden`
  */
-export function assertReaches(reach: Reach, resource: ResourceJson, id: string): void {
-  if (reach.unlimited || meets(reach.criterion, resource, id, new Date())) return;
+export function assertReaches(reach: Reach, resource: ResourceJson, id: string, values: ValueContext): void {
+  if (reach.unlimited || meets(reach.criterion, resource, id, new Date(), values)) return;
   throw new InterlockError('forbidden', { rule: 'compartment: the content is outside what the caller may write' });
 }
 
-function meets(criterion: Criterion, resource: ResourceJson, id: string, lastUpdated: Date): boolean {
+function meets(criterion: Criterion, resource: ResourceJson, id: string, lastUpdated: Date, context: ValueContext): boolean {
   const subject = { ...resource, id };
-  return matches({ type: resource.resourceType, id, lastUpdatedMs: lastUpdated.getTime(), values: extractSearchValues(subject), patients: patientsOf(subject) }, criterion);
+  return matches({ type: resource.resourceType, id, lastUpdatedMs: lastUpdated.getTime(), values: extractSearchValues(subject, context), patients: patientsOf(subject, context) }, criterion);
 }
 
 /** The usual case, decided without parsing: a grant that is limited by compartment alone. */

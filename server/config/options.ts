@@ -64,7 +64,7 @@ export const options = {
   maxPageCount: integer(1, 1_000, 1_000, 'Most matches on a page.'),
   requestTimeoutMs: integer(1_000, 600_000, 60_000, 'Longest time for receiving a request.'),
   shutdownTimeoutMs: integer(1_000, 9_000, 8_000, 'Longest time for finishing requests and messages after SIGTERM.'),
-  requestsPerMinute: integer(1, 1_000_000, 60_000, 'Requests of one client or address per minute; beyond it 429.'),
+  requestsPerMinute: integer(1, 10_000_000, 300_000, 'Requests of one client per minute; beyond it 429.'),
   mllpMaxMessageSizeBytes: integer(1_000, 12 * MB, 10 * MB, 'Largest HL7v2 message.'),
   mllpMaxConnections: integer(1, 10_000, 256, 'Open MLLP connections.'),
   faxMaxSizeBytes: integer(1_000, 100 * MB, 50 * MB, 'Largest fax.'),

@@ -22,7 +22,7 @@ import { routeOf } from './routes.ts';
 const steps: readonly Step[] = [
   step(parseQuery,   ['search'],                            'strict or lenient by Prefer: handling; opens page cursors'),
   step(parseBody,    ['create', 'update', 'conditional-update', 'bundle'], 'JSON of bounded size and depth, no duplicate keys'),
-  step(validateBody, ['create', 'update', 'conditional-update'], 'type and id agree with the URL; structure, required bindings'),
+  step(validateBody, ['create', 'update', 'conditional-update', 'bundle'], 'type and id agree with the URL; structure, required bindings'),
   step(execute,      'every',                               'one file per interaction; decides, filters and audits through the guarded repository'),
 ];
 
@@ -95,7 +95,7 @@ async function parseQuery(exchange: Exchange): Promise<void> {
     defaultCount: services.limits.defaultPageCount,
     maxCount: services.limits.maxPageCount,
     nowMs: services.nowMs(),
-    baseUrl: services.baseUrl,
+    ...services.values,
   });
 }
 
@@ -111,6 +111,11 @@ function parseBody(exchange: Exchange): void {
 }
 
 function validateBody({ resource, type, id, interaction }: Exchange): void {
+  // Entries are validated one by one, so that one of a batch cannot spoil the others.
+  if (interaction === 'bundle') {
+    assertValid(resource!, { entryResources: false });
+    return;
+  }
   if (resource!.resourceType !== type) throw new InterlockError('request-invalid', { detail: 'The resource is not of the type in the URL.' });
   if (interaction === 'update' && resource!.id !== id) throw new InterlockError('request-invalid', { detail: 'The id in the resource is not that in the URL.' });
   assertValid(resource!);
