@@ -46,10 +46,12 @@ export function cover(fromMs: number, untilMs: number): Cover {
   const inner: string[] = [];
   const edge: string[] = [];
   if (!(fromMs < untilMs)) return { inner, edge };
-  if (fromMs === -Infinity) inner.push('-inf', 'early');
-  else if (fromMs < firstDay * dayMs) edge.push('early');
-  if (untilMs === Infinity) inner.push('late', '+inf');
-  else if (untilMs > endDay * dayMs) edge.push('late');
+  // The open ends, and what is before and after the days that have buckets.
+  const [startMs, endMs] = [firstDay * dayMs, endDay * dayMs];
+  if (fromMs === -Infinity) inner.push('-inf');
+  if (fromMs < startMs) (fromMs === -Infinity && untilMs >= startMs ? inner : edge).push('early');
+  if (untilMs > endMs) (untilMs === Infinity && fromMs <= endMs ? inner : edge).push('late');
+  if (untilMs === Infinity) inner.push('+inf');
   const from = Math.max(fromMs / dayMs, firstDay);
   const until = Math.min(untilMs / dayMs, endDay);
   let day = Math.ceil(from);

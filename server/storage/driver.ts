@@ -1,4 +1,4 @@
-import type { ClientSession, Connection } from 'mongoose';
+import { mongo, type ClientSession, type Connection } from 'mongoose';
 import { InterlockError } from '../../resources/outcome/error.ts';
 
 /** Binary as Buffer, 64-bit integers as bigint: how stored documents are read. */
@@ -77,7 +77,7 @@ export function isDefiniteFailure(error: unknown): boolean {
 }
 
 export function hasLabel(error: unknown, label: string): boolean {
-  return error instanceof Error && 'hasErrorLabel' in error && typeof error.hasErrorLabel === 'function' && error.hasErrorLabel(label) === true;
+  return error instanceof mongo.MongoError && error.hasErrorLabel(label);
 }
 
 function isTimeLimit(error: unknown): boolean {

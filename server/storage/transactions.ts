@@ -1,5 +1,5 @@
 import { setTimeout as pause } from 'node:timers/promises';
-import type { ClientSession, Connection } from 'mongoose';
+import { mongo, type ClientSession, type Connection } from 'mongoose';
 import { InterlockError } from '../../resources/outcome/error.ts';
 import type { Keyring } from '../kms/keyring.ts';
 import type { StoreTransaction } from './contract.ts';
@@ -21,6 +21,7 @@ interface Parts {
   readonly claims: ClaimQueue;
 }
 
+const durable = new mongo.WriteConcern('majority', undefined, true);
 const maxAttempts = 24;
 const maxMs = 30_000;
 const longestPauseMs = 200;
@@ -33,7 +34,7 @@ export async function runTransaction<T>(parts: Parts, work: (tx: StoreTransactio
     for (let attempt = 0; attempt < maxAttempts && performance.now() < deadline; attempt += 1) {
       const orders = parts.writer.collect(session);
       const leaves: (() => void)[] = [];
-      session.startTransaction({ readConcern: { level: 'snapshot' }, writeConcern: { w: 'majority', j: true } });
+      session.startTransaction({ readConcern: { level: 'snapshot' }, writeConcern: durable });
       try {
         const result = await work(transactionOf(parts, session, leaves));
         await commit(parts.epoch, session, orders, deadline);

@@ -189,7 +189,7 @@ export class Writer {
       throw cause;
     }
     const { _id: id, ...replacement } = next;
-    const replaced = await this.#app.db!.collection<{ _id: Buffer }>('resources').replaceOne({ _id: id, vid: current.vid, o: current.o } as object, replacement, options);
+    const replaced = await this.#app.db!.collection<{ _id: Buffer }>('resources').replaceOne({ _id: id, vid: current.vid, o: current.o }, replacement, options);
     return replaced.matchedCount === 1;
   }
 

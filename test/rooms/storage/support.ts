@@ -33,6 +33,7 @@ export interface TestProcess {
 export interface TestStore extends TestProcess {
   readonly mongo: TestMongo;
   readonly app: Connection;
+  readonly keysDir: string;
   /** Another process on the same databases and master key. */
   another(options?: ProcessOptions): Promise<TestProcess>;
   raw(collection: 'resources' | 'versions'): Promise<StoredDocument[]>;
@@ -55,6 +56,7 @@ export async function testStore(options: ProcessOptions = {}): Promise<TestStore
     ...first,
     mongo,
     app: mongo.app,
+    keysDir,
     another: (own = {}) => start(own),
     raw: (collection) => mongo.app.db!.collection(collection).find({}, { promoteBuffers: true, useBigInt64: true }).toArray() as unknown as Promise<StoredDocument[]>,
     async close() {
@@ -65,7 +67,8 @@ export async function testStore(options: ProcessOptions = {}): Promise<TestStore
   };
 }
 
-async function startProcess(mongo: TestMongo, keysDir: string, options: ProcessOptions): Promise<TestProcess> {
+/** Opens the parts as a server process does. */
+export async function startProcess(mongo: Pick<TestMongo, 'app' | 'audit'>, keysDir: string, options: ProcessOptions): Promise<TestProcess> {
   const { leaseMs, nowMs, ...own } = options;
   const keyring = await Keyring.open({ provider: LocalKeyProvider.open(keysDir, true), store: new MongoKeyStore(mongo.app) });
   const epoch = await Epoch.open({ app: mongo.app, log: silentLog, ...(leaseMs && { leaseMs }), ...(nowMs && { nowMs }) });
