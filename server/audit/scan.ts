@@ -34,6 +34,9 @@ const dayMs = 86_400_000;
 const daysPerQuery = 31;
 const maxWaitingEntries = 200_000;
 const maxQueryMs = 20_000;
+// A page needs few blocks, and a whole one can have a megabyte.
+const wholeBlocksPerBatch = 8;
+const filteredBlocksPerBatch = 32;
 
 /** Entries that may satisfy the request, without repetition, exactly in the order of their ids: of time. */
 export async function* scan(collection: mongo.Collection<Block>, tokens: Tokens, request: ScanRequest): AsyncGenerator<ScannedEntry> {
@@ -79,7 +82,7 @@ async function* scanWindow(collection: mongo.Collection<Block>, request: Omit<Sc
       previous = entry.i;
     }
   };
-  for await (const block of collection.aggregate<FoundBlock>(pipelineOf(request, sets), { promoteBuffers: true, readConcern: 'majority', maxTimeMS: maxQueryMs, batchSize: 100 })) {
+  for await (const block of collection.aggregate<FoundBlock>(pipelineOf(request, sets), { promoteBuffers: true, readConcern: 'majority', maxTimeMS: maxQueryMs, batchSize: sets.length === 0 ? wholeBlocksPerBatch : filteredBlocksPerBatch })) {
     const toMs = block.to.getTime();
     const final = (entry: BlockEntry): boolean => (descending ? timeOfId(entry.i) > toMs : timeOfId(entry.i) < toMs - windowMs);
     const { ready = [], later = [] } = Object.groupBy(waiting, (entry) => (final(entry) ? 'ready' : 'later'));
