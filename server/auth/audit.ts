@@ -4,10 +4,12 @@ import type { EventEmitter } from 'node:events';
 import type { KoaContextWithOIDC } from 'oidc-provider';
 import type Provider from 'oidc-provider';
 import { InterlockError } from '../../resources/outcome/error.ts';
+import type { FloodGuard } from '../audit/flood.ts';
 import type { AuditActor, AuditRecord, AuditTrail } from '../audit/record.ts';
 import type { Log } from '../observe/log.ts';
 import { libraryPagePolicy, problemPage } from './pages.ts';
 import type { Person } from './people.ts';
+import type { FailureThrottle } from './throttle.ts';
 
 /** Where a request came from. */
 export interface RequestFacts {
@@ -61,11 +63,20 @@ interface Outcome {
 
 const interactions: Readonly<Record<string, string>> = { authorization: 'authorize', resume: 'authorize', introspection: 'introspect', revocation: 'revoke', end_session_confirm: 'logout' };
 
+export interface ProviderAuditOptions {
+  readonly provider: Provider;
+  readonly audit: AuditTrail;
+  readonly flood: FloodGuard;
+  readonly throttle: FailureThrottle;
+  readonly log: Log;
+  readonly nowMs: () => number;
+}
+
 /**
  * Makes oidc-provider record what it decides before its answer leaves; if that fails, the answer is 503 and holds nothing.
  * Also sets the headers that SMART wants and the library does not send.
  */
-export function auditProvider(provider: Provider, audit: AuditTrail, log: Log, nowMs: () => number, onRefusal: (facts: RequestFacts) => void): void {
+export function auditProvider({ provider, audit, flood, throttle, log, nowMs }: ProviderAuditOptions): void {
   const outcomes = new WeakMap<object, Outcome>();
   const note = (ctx: KoaContextWithOIDC, outcome: Outcome): void => {
     outcomes.set(ctx.req, { ...outcomes.get(ctx.req), ...outcome });
@@ -94,8 +105,8 @@ export function auditProvider(provider: Provider, audit: AuditTrail, log: Log, n
       await next();
       const record = recordOf(ctx as unknown as KoaContextWithOIDC, facts, outcomes.get(ctx.req) ?? {}, nowMs());
       if (record === undefined) return;
-      if (record.outcome !== '0') onRefusal(facts);
-      await audit.record(record);
+      if (record.outcome !== '0') throttle.failed(facts.address ?? '');
+      await (record.actor.kind === 'anonymous' ? flood : audit).record(record);
     } catch (cause) {
       if (!(cause instanceof InterlockError)) throw cause;
       log.error('authorization server answered nothing', { errorCode: cause.code, requestId: facts.requestId });

@@ -3,6 +3,7 @@ import helmet from 'helmet';
 import type { Connection } from 'mongoose';
 import { InterlockError } from '../../resources/outcome/error.ts';
 import type { TokenFacts } from '../access/context.ts';
+import { openFloodGuard, type FloodGuard } from '../audit/flood.ts';
 import type { AuditTrail } from '../audit/record.ts';
 import type { Keyring } from '../kms/keyring.ts';
 import type { Log } from '../observe/log.ts';
@@ -30,6 +31,8 @@ export interface AuthOptions {
   readonly log: Log;
   readonly nowMs?: () => number;
   readonly lifetimes?: Partial<Lifetimes>;
+  /** Failed sign-ins and refused requests of one address before it has to wait; 60 unless told otherwise. */
+  readonly maxFailuresPerMinute?: number;
   /** See {@link PassportOptions}; without it no client certificate is accepted. */
   readonly partnerOf?: PassportOptions['partnerOf'];
 }
@@ -52,7 +55,6 @@ export interface Auth {
 }
 
 const defaultLifetimes: Lifetimes = { appTokenS: 900, backendTokenS: 300, idleS: 900, sessionS: 12 * 3600, refreshS: 100 * 86_400, grantS: 365 * 86_400 };
-const failuresPerMinute = 60;
 
 /** Sets up the authorization server: people, clients, tokens and the pages around them. */
 export async function createAuth(options: AuthOptions): Promise<Auth> {
@@ -68,23 +70,14 @@ export async function createAuth(options: AuthOptions): Promise<Auth> {
   const tokens = new BearerTokens({ app, provider, rows, clients, people, launches, log, nowMs });
   const authenticateBearer = (token: string): Promise<TokenFacts> => tokens.authenticate(token);
   const passport = createPassport({ people, authenticateBearer, partnerOf: options.partnerOf ?? (async () => undefined) });
-  const throttle = new FailureThrottle({
-    maxFailures: failuresPerMinute,
-    windowMs: 60_000,
-    nowMs,
-    onSuppressed: (address, count) => {
-      const facts = { requestId: 'throttled', address };
-      audit
-        .record({ at: nowMs(), kind: 'token', interaction: 'throttled', action: 'E', outcome: '4', error: 'throttled', requestId: facts.requestId, actor: anonymousActor(facts), count })
-        .catch(() => log.error('throttled requests could not be recorded', { count }));
-    },
-  });
-  auditProvider(provider, audit, log, nowMs, ({ address = '' }) => throttle.failed(address));
+  const throttle = new FailureThrottle({ maxFailures: options.maxFailuresPerMinute ?? 60, windowMs: 60_000, nowMs });
+  const flood = openFloodGuard({ trail: audit, nowMs });
+  auditProvider({ provider, audit, flood, throttle, log, nowMs });
 
   const router = express.Router();
   router.use(headers(), canonicalHost(issuer));
-  router.use(interactionRouter({ provider, fhirBaseUrl, people, launches, passport, audit, keyring, throttle, log, nowMs }));
-  router.use(throttled(throttle));
+  router.use(interactionRouter({ provider, fhirBaseUrl, people, launches, passport, audit, flood, keyring, throttle, log, nowMs }));
+  router.use(throttled(throttle, flood, nowMs));
   router.all('/authorize', express.text({ type: 'application/x-www-form-urlencoded', limit: '64kb' }), authorizationRequest);
   router.use(provider.callback() as unknown as RequestHandler);
   return {
@@ -92,7 +85,7 @@ export async function createAuth(options: AuthOptions): Promise<Auth> {
     smartConfiguration: () => smartConfiguration(issuer),
     createLaunch: (launch) => launches.create(launch),
     async close() {
-      throttle.close();
+      await flood.close();
       await tokens.close();
     },
   };
@@ -109,6 +102,7 @@ function headers(): RequestHandler {
   return (request, response, next) => {
     response.set('Content-Security-Policy', contentSecurityPolicy());
     response.set('X-Request-Id', requestFacts(request).requestId);
+    response.removeHeader('Cross-Origin-Opener-Policy');
     common(request, response, next);
   };
 }
@@ -122,11 +116,16 @@ function canonicalHost(issuer: string): RequestHandler {
   };
 }
 
-function throttled(throttle: FailureThrottle): RequestHandler {
-  return (request, response, next) => {
-    const retryAfterS = request.method === 'POST' ? throttle.retryAfterS(request.socket.remoteAddress ?? '') : undefined;
-    if (retryAfterS === undefined) next();
-    else response.set('Retry-After', String(retryAfterS)).set('Cache-Control', 'no-store').status(429).json({ error: 'temporarily_unavailable', error_description: 'too many failed requests' });
+function throttled(throttle: FailureThrottle, flood: FloodGuard, nowMs: () => number): RequestHandler {
+  return async (request, response, next) => {
+    const facts = requestFacts(request);
+    const retryAfterS = request.method === 'POST' ? throttle.retryAfterS(facts.address ?? '') : undefined;
+    if (retryAfterS === undefined) {
+      next();
+      return;
+    }
+    const recorded = await flood.record({ at: nowMs(), kind: 'token', interaction: 'throttled', action: 'E', outcome: '4', error: 'throttled', requestId: facts.requestId, actor: anonymousActor(facts) }).then(() => true, () => false);
+    response.set('Cache-Control', 'no-store').set('Retry-After', String(retryAfterS)).status(recorded ? 429 : 503).json({ error: 'temporarily_unavailable', error_description: 'too many failed requests' });
   };
 }
 

@@ -4,6 +4,7 @@ import type Provider from 'oidc-provider';
 import { errors } from 'oidc-provider';
 import { InterlockError } from '../../resources/outcome/error.ts';
 import { parseScopes, type Scope } from '../access/scopes.ts';
+import type { FloodGuard } from '../audit/flood.ts';
 import type { AuditRecord, AuditTrail } from '../audit/record.ts';
 import type { Keyring } from '../kms/keyring.ts';
 import type { Log } from '../observe/log.ts';
@@ -23,6 +24,7 @@ export interface InteractionOptions {
   readonly launches: Launches;
   readonly passport: Passport;
   readonly audit: AuditTrail;
+  readonly flood: FloodGuard;
   readonly keyring: Keyring;
   readonly throttle: FailureThrottle;
   readonly log: Log;
@@ -95,7 +97,7 @@ async function signIn(options: InteractionOptions, waiting: Waiting, request: Re
   const entry = { at: options.nowMs(), kind: 'login', interaction: 'login', action: 'E', requestId: facts.requestId, actor, client: { id: waiting.client.clientId } } as const satisfies Partial<AuditRecord>;
   if (result.failure !== undefined) {
     options.throttle.failed(address);
-    await options.audit.record({ ...entry, outcome: '4', error: 'credentials-invalid', rule: `sign-in: ${result.failure}` });
+    await (actor.kind === 'anonymous' ? options.flood : options.audit).record({ ...entry, outcome: '4', error: 'credentials-invalid', rule: `sign-in: ${result.failure}` });
     return showSignIn(waiting, response, wrong);
   }
   await options.audit.record({ ...entry, outcome: '0' });
@@ -125,7 +127,7 @@ async function showConsent(options: InteractionOptions, waiting: Waiting, _reque
     ...waiting.form,
     username: person.username,
     record: context.patient === undefined ? undefined : person.role === 'patient' ? 'your own record' : 'the record that was open when it was started',
-    optional: possible.filter(isOptional).map(line),
+    optional: [...possible.filter(({ kind }) => kind === 'resource'), ...possible.filter((scope) => scope.kind !== 'resource' && isOptional(scope))].map(line),
     fixed: possible.filter((scope) => !isOptional(scope)).map(line),
     withheld: withheld.map(line),
   });

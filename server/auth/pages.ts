@@ -75,8 +75,8 @@ export interface FormFacts {
 export function signInPage(form: FormFacts, problem?: string): string {
   return page(
     'Sign in',
-    html`${problem !== undefined && html`<p class="problem" role="alert">${problem}</p>`}
-<p>to continue to <strong>${form.appName}</strong></p>
+    html`<p>to continue to <strong>${form.appName}</strong></p>
+${problem !== undefined && html`<p class="problem" role="alert">${problem}</p>`}
 <form method="post" action="${form.action}">
 <input type="hidden" name="csrf" value="${form.csrf}">
 <label for="username">User name</label>

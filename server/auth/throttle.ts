@@ -1,72 +1,46 @@
-/** What a throttle is told to do. */
-export interface ThrottleOptions {
-  /** Failures of one address within a window, after which it is refused until the window ends. */
-  readonly maxFailures: number;
-  readonly windowMs: number;
-  readonly nowMs: () => number;
-  /** Told at the end of a window how many requests of an address were refused unheard. */
-  readonly onSuppressed: (address: string, count: number) => void;
-}
-
 interface Window {
   readonly endsAtMs: number;
   failures: number;
-  suppressed: number;
 }
 
 const maxAddresses = 10_000;
 
 /** Slows down guessing: an address that fails too often is refused for the rest of a fixed window. */
 export class FailureThrottle {
-  readonly #options: ThrottleOptions;
+  readonly #maxFailures: number;
+  readonly #windowMs: number;
+  readonly #nowMs: () => number;
+  // In the order of their ends, since all windows are equally long.
   readonly #windows = new Map<string, Window>();
-  readonly #sweep: NodeJS.Timeout;
 
-  constructor(options: ThrottleOptions) {
-    this.#options = options;
-    this.#sweep = setInterval(() => this.#closeEnded(), options.windowMs);
-    this.#sweep.unref();
+  constructor(options: { readonly maxFailures: number; readonly windowMs: number; readonly nowMs: () => number }) {
+    this.#maxFailures = options.maxFailures;
+    this.#windowMs = options.windowMs;
+    this.#nowMs = options.nowMs;
   }
 
-  /** Seconds that an address must wait; undefined if it may go on. Being asked while it must wait is counted. */
+  /** Seconds that an address must wait; undefined if it may go on. */
   retryAfterS(address: string): number | undefined {
     const window = this.#current(address);
-    if (window === undefined || window.failures < this.#options.maxFailures) return undefined;
-    window.suppressed += 1;
-    return Math.max(1, Math.ceil((window.endsAtMs - this.#options.nowMs()) / 1000));
+    if (window === undefined || window.failures < this.#maxFailures) return undefined;
+    return Math.max(1, Math.ceil((window.endsAtMs - this.#nowMs()) / 1000));
   }
 
   /** Counts a failure of an address. */
   failed(address: string): void {
     let window = this.#current(address);
     if (window === undefined) {
-      if (this.#windows.size >= maxAddresses) this.#close(this.#windows.keys().next().value!);
-      window = { endsAtMs: this.#options.nowMs() + this.#options.windowMs, failures: 0, suppressed: 0 };
+      if (this.#windows.size >= maxAddresses) this.#windows.delete(this.#windows.keys().next().value!);
+      window = { endsAtMs: this.#nowMs() + this.#windowMs, failures: 0 };
       this.#windows.set(address, window);
     }
     window.failures += 1;
   }
 
-  /** Reports what is still open, and stops. */
-  close(): void {
-    clearInterval(this.#sweep);
-    for (const address of [...this.#windows.keys()]) this.#close(address);
-  }
-
   #current(address: string): Window | undefined {
     const window = this.#windows.get(address);
-    if (window === undefined || window.endsAtMs > this.#options.nowMs()) return window;
-    this.#close(address);
-    return undefined;
-  }
-
-  #closeEnded(): void {
-    for (const [address, { endsAtMs }] of this.#windows) if (endsAtMs <= this.#options.nowMs()) this.#close(address);
-  }
-
-  #close(address: string): void {
-    const window = this.#windows.get(address);
+    if (window === undefined || window.endsAtMs > this.#nowMs()) return window;
     this.#windows.delete(address);
-    if (window !== undefined && window.suppressed > 0) this.#options.onSuppressed(address, window.suppressed);
+    return undefined;
   }
 }

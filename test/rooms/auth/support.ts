@@ -29,6 +29,7 @@ export interface TestAuth {
   readonly pki: Pki;
   readonly mongo: TestMongo;
   readonly trail: OpenAuditTrail;
+  readonly keyring: Keyring;
   /** Moves the clock that codes and lifetimes of people are read from. */
   readonly clock: { offsetMs: number };
   /** Everything in the audit trail, in order. */
@@ -55,7 +56,7 @@ export async function startAuth(options: Partial<AuthOptions> = {}): Promise<Tes
   const auth = await createAuth({ app: mongo.app, keyring, audit: trail, issuer, fhirBaseUrl, log: silentLog, nowMs: () => Date.now() + clock.offsetMs, ...options });
   app.use('/oauth2', auth.router);
   return {
-    auth, origin, issuer, fhirBaseUrl, caPem: pki.caPem, pki, mongo, trail, clock,
+    auth, origin, issuer, fhirBaseUrl, caPem: pki.caPem, pki, mongo, trail, keyring, clock,
     async records() {
       const records: AuditRecord[] = [];
       for await (const block of mongo.auditRoot.collection<Block>(auditCollection).find({}, { promoteBuffers: true, sort: { _id: 1 } })) {
@@ -229,8 +230,8 @@ export async function launch(test: TestAuth, clientId: string, person: TestPerso
   return { tokens: await redeem(test, clientId, code, verifier), code, verifier, browser, callback };
 }
 
-export async function redeem(test: TestAuth, clientId: string, code: string, verifier: string | undefined, headers?: Record<string, string>): Promise<TokenAnswer> {
-  return post(test, 'token', { grant_type: 'authorization_code', client_id: clientId, code, redirect_uri: redirectUri, code_verifier: verifier }, headers);
+export async function redeem(test: TestAuth, clientId: string, code: string, verifier: string | undefined, headers?: Record<string, string>, redirect = redirectUri): Promise<TokenAnswer> {
+  return post(test, 'token', { grant_type: 'authorization_code', client_id: clientId, code, redirect_uri: redirect, code_verifier: verifier }, headers);
 }
 
 /** A key pair of a client, with its public set. */
