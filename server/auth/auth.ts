@@ -1,4 +1,4 @@
-import express, { type Request, type RequestHandler, type Router } from 'express';
+import express, { type ErrorRequestHandler, type Request, type RequestHandler, type Router } from 'express';
 import helmet from 'helmet';
 import type { Connection } from 'mongoose';
 import { InterlockError } from '../../resources/outcome/error.ts';
@@ -14,7 +14,7 @@ import { Clients } from './clients.ts';
 import { interactionRouter } from './interactions.ts';
 import { serverKeys } from './keys.ts';
 import { Launches, type NewLaunch } from './launch.ts';
-import { contentSecurityPolicy } from './pages.ts';
+import { contentSecurityPolicy, problemPage } from './pages.ts';
 import { createPassport, type Passport, type PassportOptions } from './passport.ts';
 import { People } from './people.ts';
 import { createProvider, type Lifetimes } from './provider.ts';
@@ -80,6 +80,7 @@ export async function createAuth(options: AuthOptions): Promise<Auth> {
   router.use(throttled(throttle, flood, nowMs));
   router.all('/authorize', express.text({ type: 'application/x-www-form-urlencoded', limit: '64kb' }), authorizationRequest);
   router.use(provider.callback() as unknown as RequestHandler);
+  router.use(unreadable);
   return {
     router, people, clients, passport, authenticateBearer,
     smartConfiguration: () => smartConfiguration(issuer),
@@ -115,6 +116,16 @@ function canonicalHost(issuer: string): RequestHandler {
     next();
   };
 }
+
+/** Bodies that a parser refuses: too long, cut off, in another encoding. */
+const unreadable: ErrorRequestHandler = (error: { status?: unknown }, request, response, next) => {
+  if (response.headersSent) {
+    next(error);
+    return;
+  }
+  const status = error.status === 413 ? 413 : typeof error.status === 'number' && error.status < 500 ? 400 : 500;
+  response.status(status).type('html').send(problemPage('This did not work', 'The request of the app cannot be read, or it is too long.', requestFacts(request).requestId));
+};
 
 function throttled(throttle: FailureThrottle, flood: FloodGuard, nowMs: () => number): RequestHandler {
   return async (request, response, next) => {

@@ -44,6 +44,7 @@ export class BearerTokens {
   readonly #byRow = new Map<string, Set<string>>();
   #stream: ReturnType<Connection['watch']> | undefined;
   #live = false;
+  #changes = 0;
   #closed = false;
   #reopen: NodeJS.Timeout | undefined;
 
@@ -59,14 +60,17 @@ export class BearerTokens {
     const held = this.#held.get(key);
     if (held !== undefined && this.#live && held.untilMs > nowMs) return held.facts;
     this.#drop(key);
-    const found = tokenPattern.test(token) ? await this.#lookUp(token) : undefined;
+    const seen = this.#changes;
+    const found = tokenPattern.test(token) ? await this.#lookUp(token).catch(unavailable) : undefined;
     if (found === undefined || found.facts.expiresAtMs <= nowMs) throw new InterlockError('token-invalid');
-    if (this.#live) this.#hold(key, { ...found, untilMs: Math.min(nowMs + maxAgeMs, found.facts.expiresAtMs) });
+    // What changed while it was read may be just what was read.
+    if (this.#live && seen === this.#changes) this.#hold(key, { ...found, untilMs: Math.min(nowMs + maxAgeMs, found.untilMs) });
     return found.facts;
   }
 
   /** Drops everything that is held. */
   forget(): void {
+    this.#changes += 1;
     this.#held.clear();
     this.#byRow.clear();
   }
@@ -79,7 +83,7 @@ export class BearerTokens {
     await this.#stream?.close();
   }
 
-  async #lookUp(value: string): Promise<Pick<Held, 'facts' | 'rows'> | undefined> {
+  async #lookUp(value: string): Promise<Held | undefined> {
     const { provider, rows, clients, people, launches } = this.#options;
     const person = await provider.AccessToken.find(value);
     const token = person ?? (await provider.ClientCredentials.find(value));
@@ -89,7 +93,7 @@ export class BearerTokens {
     if (client === undefined || token.exp === undefined) return undefined;
     const common = { clientId: client.clientId, clientName: client.name, scope: token.scope ?? '', expiresAtMs: token.exp * 1000 };
     const row = (model: string, id: string): string => rows.key(model, id).toString('hex');
-    if (person === undefined) return { facts: common, rows: [row('ClientCredentials', value)] };
+    if (person === undefined) return { facts: common, untilMs: common.expiresAtMs, rows: [row('ClientCredentials', value)] };
     const [user, launch] = await Promise.all([people.get(person.accountId), launches.ofGrant(person.grantId)]);
     if (user === undefined) return undefined;
     const { patient, encounter } = person.extra ?? {};
@@ -104,6 +108,7 @@ export class BearerTokens {
           ...(typeof encounter === 'string' ? { encounter } : {}),
         },
       },
+      untilMs: Math.min(common.expiresAtMs, (session?.exp ?? token.exp) * 1000),
       rows: [row('AccessToken', value), row('Grant', person.grantId), ...(session?.jti === undefined ? [] : [row('Session', session.jti)])],
     };
   }
@@ -148,6 +153,7 @@ export class BearerTokens {
     stream.on('error', fail);
     stream.on('close', fail);
     stream.on('change', (change: { ns?: { coll?: string }; documentKey?: { _id?: unknown } }) => {
+      this.#changes += 1;
       const id = change.documentKey?._id;
       const bytes = Buffer.isBuffer(id) ? id : (id as { buffer?: Uint8Array } | undefined)?.buffer;
       // A person or a client stands behind any number of tokens.
@@ -159,4 +165,8 @@ export class BearerTokens {
       if (stream === this.#stream) this.#live = true;
     });
   }
+}
+
+function unavailable(cause: unknown): never {
+  throw cause instanceof InterlockError ? cause : new InterlockError('unavailable', { cause });
 }

@@ -121,11 +121,12 @@ async function consentFacts(options: InteractionOptions, { details }: Waiting): 
 const isOptional = (scope: Scope): boolean => scope.kind === 'resource' || scope.text === 'offline_access';
 const line = (scope: Scope): ConsentLine => ({ scope: scope.text, ...wordingOf(scope) });
 
-async function showConsent(options: InteractionOptions, waiting: Waiting, _request: Request, response: Response): Promise<void> {
+async function showConsent(options: InteractionOptions, waiting: Waiting, request: Request, response: Response): Promise<void> {
   const { person, context, possible, withheld } = await consentFacts(options, waiting);
   const page = consentPage({
     ...waiting.form,
     username: person.username,
+    signOutUrl: `${request.baseUrl}/logout`,
     record: context.patient === undefined ? undefined : person.role === 'patient' ? 'your own record' : 'the record that was open when it was started',
     optional: [...possible.filter(({ kind }) => kind === 'resource'), ...possible.filter((scope) => scope.kind !== 'resource' && isOptional(scope))].map(line),
     fixed: possible.filter((scope) => !isOptional(scope)).map(line),

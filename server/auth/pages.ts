@@ -102,6 +102,7 @@ export interface ConsentLine {
 
 export interface ConsentFacts extends FormFacts {
   readonly username: string;
+  readonly signOutUrl: string;
   /** Whose record the app would work with, if one. */
   readonly record?: string | undefined;
   /** May be unticked. */
@@ -129,7 +130,8 @@ ${facts.withheld.length > 0 && html`<h2>It will not get</h2><p>This needs a pati
 <button name="decision" value="allow">Allow</button>
 <button name="decision" value="cancel" class="quiet">Don’t allow</button>
 </div>
-</form>`,
+</form>
+<p class="reference">Not you? <a href="${facts.signOutUrl}">Sign out</a>, then start the app again.</p>`,
   );
 }
 

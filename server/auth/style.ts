@@ -27,5 +27,6 @@ small,code{display:block;color:var(--soft);font-size:.85rem;overflow-wrap:anywhe
 p code{display:inline}
 ul{margin:.25rem 0 0;padding-left:1.25rem}
 li{margin:.5rem 0}
-.reference{color:var(--soft);font-size:.85rem;margin:0}
+.reference{color:var(--soft);font-size:.85rem;margin:1.25rem 0 0}
+a{color:var(--accent)}
 `;

@@ -315,6 +315,16 @@ describe('endpoints', () => {
     await expect(server.auth.authenticateBearer(token)).rejects.toMatchObject({ code: 'token-invalid' });
   });
 
+  test('bodies that are too long or broken', async () => {
+    const long = await fetchWith(server.caPem)(`${server.issuer}/authorize`, { method: 'POST', headers: { 'content-type': 'application/x-www-form-urlencoded' }, body: `scope=${'x'.repeat(100_000)}` });
+    expect([long.status, (await long.text()).includes('at ')]).toEqual([413, false]);
+    const longToken = await fetchWith(server.caPem)(`${server.issuer}/token`, { method: 'POST', headers: { accept: 'application/json', 'content-type': 'application/x-www-form-urlencoded' }, body: `scope=${'x'.repeat(100_000)}` });
+    expect([longToken.status, (await longToken.json()) as object]).toEqual([400, { error: 'invalid_request', error_description: 'failed to parse the request body' }]);
+    const json = await fetchWith(server.caPem)(`${server.issuer}/token`, { method: 'POST', headers: { accept: 'application/json', 'content-type': 'application/json' }, body: '{"grant_type":"client_credentials"}' });
+    expect(json.status).toBe(400);
+    expect((await fetchWith(server.caPem)(`${server.issuer}/nothing-here`)).status).toBe(404);
+  });
+
   test('an address that fails too often has to wait', async () => {
     const one = await startAuth({ maxFailuresPerMinute: 5 });
     try {
