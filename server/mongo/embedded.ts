@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { existsSync, readdirSync, readFileSync, realpathSync, rmSync, statfsSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, realpathSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { z } from 'zod';
@@ -9,7 +9,7 @@ import { createAuthority, issueCertificate } from '../pki/certificate.ts';
 import { assertKeysOutsideData, ensurePrivateDir, writeFileAtomic } from '../pki/files.ts';
 import { lockDataDir } from './data-lock.ts';
 import type { FoundMongod } from './find-mongod.ts';
-import { freePort, isFree, orphanOf, spawnMongod, stopMongod, type MongodSettings, type RunningMongod } from './mongod-process.ts';
+import { freeBytes, freePort, isFree, orphanOf, spawnMongod, stopMongod, type MongodSettings, type RunningMongod } from './mongod-process.ts';
 import { appDatabase, auditDatabase, initiate, provision, uriOf, type MongodAddress, type MongoSecrets } from './provision.ts';
 
 /** What the embedded MongoDB needs. */
@@ -25,7 +25,7 @@ export interface EmbeddedMongoOptions {
   /** Start is refused with less free space than this. */
   readonly minFreeBytes?: number | undefined;
   readonly log: Log;
-  /** Told if mongod ended and could not be started again. */
+  /** Told each time that mongod had ended and could not be started again: the disk may be full. It is tried again all the same. */
   readonly onFailed?: ((error: unknown) => void) | undefined;
 }
 
@@ -47,8 +47,11 @@ export interface EmbeddedMongo {
 
 const stateSchema = z.object({ phase: z.enum(['initialising', 'ready']), port: z.number().int() });
 const secretsSchema = z.object({ root: z.string(), app: z.string(), audit: z.string() });
-const restartLimit = 5;
-const restartWindowMs = 60_000;
+/** Pause before mongod is started again, doubled while it keeps failing. */
+const restartPauseMs = 50;
+const restartPauseMsMax = 10_000;
+/** A mongod that ran this long is not about to fail at once again. */
+const steadyMs = 60_000;
 const portAttempts = 3;
 const defaultMinFreeBytes = 200 * 1024 * 1024;
 /** The certificates of the link to mongod are made anew at each start; this outlasts any uptime. */
@@ -137,29 +140,30 @@ async function adopt(orphan: RunningMongod, place: Place, secrets: MongoSecrets,
   return false;
 }
 
-/** Keeps mongod running until it is stopped: should it end by itself, it is started again, a few times. */
+/** Keeps mongod running until it is stopped: should it end by itself, it is started again, for as long as it takes. */
 function supervise(first: RunningMongod, settings: MongodSettings, place: Place, secrets: MongoSecrets, options: EmbeddedMongoOptions, adopted: boolean): EmbeddedMongo {
   let current = first;
   const stopping = new AbortController();
-  let restarts: number[] = [];
   const watch = async (): Promise<void> => {
-    for (;;) {
+    for (let failures = 0, startedAt = performance.now(); ; ) {
       await current.ended;
       if (stopping.signal.aborted) return;
-      const now = performance.now();
-      restarts = [...restarts.filter((at) => now - at < restartWindowMs), now];
-      options.log.error('mongod ended unexpectedly', { pid: current.pid, count: restarts.length });
-      if (restarts.length > restartLimit) throw new InterlockError('mongod-failed', { detail: 'It ended again and again.' });
-      await delay(100 * (restarts.length - 1));
+      failures = performance.now() - startedAt > steadyMs ? 0 : failures + 1;
+      options.log.error('mongod ended unexpectedly', { pid: current.pid, count: failures });
+      await delay(Math.min(restartPauseMs * 2 ** failures, restartPauseMsMax), undefined, { signal: stopping.signal }).catch(() => undefined);
       if (stopping.signal.aborted) return;
-      current = await spawnMongod(settings, stopping.signal);
+      startedAt = performance.now();
+      try {
+        current = await spawnMongod(settings, stopping.signal);
+      } catch (error) {
+        if (!stopping.signal.aborted) options.onFailed?.(error);
+        continue;
+      }
       // stop() has then waited for the one before.
       if (stopping.signal.aborted) return stopMongod(current, 0);
     }
   };
-  const watching = watch().catch((error: unknown) => {
-    if (!stopping.signal.aborted) options.onFailed?.(error);
-  });
+  const watching = watch();
   const address = addressOf(place, settings.port);
   return Object.freeze({
     appUri: uriOf(address, 'app', secrets.app, appDatabase),
@@ -261,6 +265,5 @@ async function choosePort(configured: number | undefined, kept: number | undefin
 }
 
 function assertFreeSpace(dir: string, minBytes: number): void {
-  const { bavail, bsize } = statfsSync(dir);
-  if (bavail * bsize < minBytes) throw new InterlockError('disk-full', { detail: `Less than ${Math.ceil(minBytes / 1024 / 1024)} MB are free.` });
+  if (freeBytes(dir) < minBytes) throw new InterlockError('disk-full', { detail: `Less than ${Math.ceil(minBytes / 1024 / 1024)} MB are free.` });
 }

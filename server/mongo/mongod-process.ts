@@ -1,7 +1,7 @@
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
-import { closeSync, existsSync, fstatSync, openSync, readFileSync, readSync, renameSync } from 'node:fs';
+import { closeSync, existsSync, fstatSync, openSync, readFileSync, readSync, renameSync, statfsSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { InterlockError } from '../../resources/outcome/error.ts';
 
@@ -22,6 +22,7 @@ export const replicaSet = 'interlock';
 
 const startTimeoutMs = 60_000;
 const pollMs = 10;
+const nearlyFullBytes = 16 * 1024 * 1024;
 
 /** A mongod that runs: a child of this process, or one that a killed process left behind. */
 export interface RunningMongod {
@@ -81,7 +82,8 @@ function argumentsOf(settings: MongodSettings): string[] {
 
 function failureOf(child: ChildProcess, logFile: string, cause: unknown): InterlockError {
   const log = tailOf(logFile);
-  if (/No space left on device|ENOSPC|Disk quota exceeded/.test(log)) return new InterlockError('disk-full', { cause });
+  // On a full disk its log may be missing the very line that says so.
+  if (/No space left on device|ENOSPC|Disk quota exceeded/.test(log) || freeBytes(dirname(logFile)) < nearlyFullBytes) return new InterlockError('disk-full', { cause });
   // https://www.mongodb.com/docs/manual/reference/exit-codes/
   if (child.exitCode === 48 || /Address already in use/.test(log)) return new InterlockError('mongod-port-taken', { cause });
   if (/DBPathInUse|Another mongod instance is already running/.test(log)) return new InterlockError('data-locked', { cause });
@@ -180,6 +182,12 @@ function listenOnce(port: number): Promise<number | undefined> {
       server.close(() => resolve(typeof address === 'object' && address !== null ? address.port : undefined));
     });
   });
+}
+
+/** Bytes that may still be written to the disk of a directory. */
+export function freeBytes(directory: string): number {
+  const { bavail, bsize } = statfsSync(directory);
+  return bavail * bsize;
 }
 
 function tailOf(file: string): string {
