@@ -8,6 +8,8 @@ export interface MessageContext {
   readonly zone: string;
   /** What the door knows and the bytes do not say, such as a content type. */
   readonly attributes: Readonly<Record<string, string>>;
+  /** When the door received it, ms; the same whenever the message is read again. */
+  readonly receivedAtMs?: number;
 }
 
 /** A message that could be read. */
@@ -54,7 +56,10 @@ export interface RefusalDetails {
  */
 export type AckVerdict =
   | { readonly kind: 'accepted' }
-  | { readonly kind: 'error' | 'rejected'; readonly code: FailureCode | 'busy' | 'unavailable' | 'audit-unavailable'; readonly text: string; readonly formatCode?: string; readonly location?: string };
+  | { readonly kind: 'error' | 'rejected'; readonly code: RefusalCode; readonly text: string; readonly formatCode?: string; readonly location?: string };
+
+/** Why a sender is sent away: what is wrong with the message, with the sender, or with this server now. */
+export type RefusalCode = FailureCode | 'certificate-required' | 'forbidden' | 'busy' | 'unavailable' | 'audit-unavailable';
 
 /** A message format: pure. HL7v2, NCPDP SCRIPT and faxes differ for the engine in nothing but this. */
 export interface MessageFormat {

@@ -100,7 +100,7 @@ export class DeadLetters {
     const { body, facts } = await openMessage(this.#options.seal, row);
     let decoded;
     try {
-      decoded = channel.format.decode(body, { channelId: row.channel, zone: channel.definition.zone, attributes: facts.attributes ?? {} });
+      decoded = channel.format.decode(body, { channelId: row.channel, zone: channel.definition.zone, attributes: facts.attributes ?? {}, receivedAtMs: facts.receivedAtMs });
       await decoded.plan();
     } catch (error) {
       if (error instanceof MessageRefused || row.failure?.code === 'map-failed') return 'still-refused';

@@ -28,6 +28,8 @@ export const failures = {
   // The sender was told at the door; nothing of it was processed.
   'message-malformed': { retry: 'permanent', why: 'The bytes are not a message of the format; the same bytes never will be.' },
   'message-unsupported': { retry: 'permanent', why: 'No map takes this kind of message; one would have to be added.' },
+  'message-unacceptable': { retry: 'permanent', why: 'It can be read, but breaks a rule of the format or of the channel; the same content always will.' },
+  'media-type-unsupported': { retry: 'permanent', why: 'The channel takes other kinds of content.' },
   'message-too-large': { retry: 'permanent', why: 'It exceeds the size that the channel accepts.' },
   // After it was acknowledged.
   'map-failed': { retry: 'permanent', why: 'Maps are pure: the same message fails the same way until map or message change.' },

@@ -1,3 +1,6 @@
+/** Stands in a reference or url for the Binary that keeps the message's own bytes, so that they are not stored twice. */
+export const sourceUrn = 'urn:key:source';
+
 /** Any FHIR resource under construction. References to other resources of the plan are `urn:key:<key>`. */
 export interface PlannedJson {
   resourceType: string;
@@ -13,7 +16,7 @@ export interface PlannedJson {
 export type WriteMode = 'merge' | 'keep' | 'create';
 
 export interface PlannedResource {
-  /** Local name within the plan, such as `patient` or `medicationRequest-1`. */
+  /** Local name within the plan, such as `patient` or `medicationRequest-1`; `source` is taken by {@link sourceUrn}. */
   readonly key: string;
   readonly resource: PlannedJson;
   readonly mode: WriteMode;
@@ -44,6 +47,8 @@ export interface UnmappedField {
 export interface Plan {
   /** What the message is, such as `ADT^A01` or `NewRx`. */
   readonly messageType: string;
+  /** Media type of the message's bytes, where it differs from message to message. Default: the format's. */
+  readonly contentType?: string;
   /** When the event happened (ms), for refusing to let an older message overwrite a newer one. */
   readonly eventAtMs?: number;
   readonly resources: readonly PlannedResource[];

@@ -2,7 +2,7 @@ import type { PlannedJson } from '../../mappings/engine/plan.ts';
 import type { ResourceJson } from '../storage/contract.ts';
 
 /**
- * A planned resource with its `urn:key:` references replaced. A reference to something that was not stored loses its
+ * A planned resource with its `urn:key:` references and attachment URLs replaced. A reference to something that was not stored loses its
  * `reference`; where nothing else is left of it (no identifier, no display), the element goes.
  */
 export function linked(planned: PlannedJson, references: ReadonlyMap<string, string>): ResourceJson {
@@ -17,7 +17,7 @@ function link(node: unknown, references: ReadonlyMap<string, string>): unknown {
   if (typeof node !== 'object' || node === null) return node;
   const entries: [string, unknown][] = [];
   for (const [name, value] of Object.entries(node)) {
-    const replaced = name === 'reference' && typeof value === 'string' && value.startsWith('urn:key:') ? references.get(value) : link(value, references);
+    const replaced = (name === 'reference' || name === 'url') && typeof value === 'string' && value.startsWith('urn:key:') ? references.get(value) : link(value, references);
     if (replaced !== undefined) entries.push([name, replaced]);
   }
   return entries.length === 0 ? undefined : Object.fromEntries(entries);

@@ -1,14 +1,15 @@
 import type { Sink } from '../../channels/ports.ts';
-import { newId } from '../fhir/ids.ts';
 import type { ResourceJson } from '../storage/contract.ts';
 
 type Commit = Parameters<Sink['commit']>[0];
 
-/** Where a message came from and what it changed: its bytes as a Binary, and a Provenance that points to it. */
-export function provenanceOf(request: Commit, targets: readonly string[]): { binary: { id: string; resource: ResourceJson }; provenance: ResourceJson | undefined } {
-  const id = newId();
+/**
+ * Where a message came from and what it changed: its bytes as a Binary, and a Provenance that points to it.
+ * @param id of the Binary
+ */
+export function provenanceOf(request: Commit, id: string, targets: readonly string[]): { binary: ResourceJson; provenance: ResourceJson | undefined } {
   const binary: ResourceJson = { resourceType: 'Binary', contentType: request.source.contentType, data: request.source.bytes.toString('base64') };
-  if (targets.length === 0) return { binary: { id, resource: binary }, provenance: undefined };
+  if (targets.length === 0) return { binary, provenance: undefined };
   const provenance: ResourceJson = {
     resourceType: 'Provenance',
     target: [...new Set(targets)].map((reference) => ({ reference })),
@@ -27,5 +28,5 @@ export function provenanceOf(request: Commit, targets: readonly string[]): { bin
     ],
     entity: [{ role: 'source', what: { reference: `Binary/${id}`, ...(request.controlId === undefined ? {} : { identifier: { system: `urn:interlock:message:${request.channelId}`, value: request.controlId } }) } }],
   };
-  return { binary: { id, resource: binary }, provenance };
+  return { binary, provenance };
 }

@@ -1,5 +1,5 @@
 import { SinkError, type Sink } from '../../channels/ports.ts';
-import type { PlannedResource } from '../../mappings/engine/plan.ts';
+import { sourceUrn, type PlannedResource } from '../../mappings/engine/plan.ts';
 import { InterlockError } from '../../resources/outcome/error.ts';
 import { contextOfPartner } from '../access/grants.ts';
 import { GuardedRepository, type GuardServices } from '../access/guard.ts';
@@ -54,17 +54,18 @@ async function store(services: GuardServices, request: Commit, tx: GuardedTransa
     if (stored === undefined && planned.mode === 'keep') await tx.claim(claimsOf(planned).sort());
     met.set(planned.key, { planned, id: stored?.id ?? newId(), ...(stored === undefined ? {} : { stored }) });
   }
+  const sourceId = newId();
   const references = new Map([...met].map(([key, { planned, id }]) => [`urn:key:${key}`, `${planned.resource.resourceType}/${id}`]));
   const creates: TransactionWrite[] = [];
   const updates: TransactionWrite[] = [];
   for (const one of met.values()) {
-    const resource = meet(one, linked(one.planned.resource, references), plan.eventAtMs);
+    const resource = meet(one, linked(one.planned.resource, new Map([...references, [sourceUrn, `Binary/${sourceId}`]])), plan.eventAtMs);
     if (resource === undefined) continue;
     (one.stored === undefined ? creates : updates).push(writeOf(services, resource, one.id, one.stored?.versionId));
   }
   const written = [...creates, ...updates].map(({ type, id }) => `${type}/${id}`);
-  const { binary, provenance } = provenanceOf(request, written.length > 0 ? written : [...references.values()]);
-  creates.push(writeOf(services, binary.resource, binary.id));
+  const { binary, provenance } = provenanceOf(request, sourceId, written.length > 0 ? written : [...references.values()]);
+  creates.push(writeOf(services, binary, sourceId));
   if (provenance !== undefined) creates.push(writeOf(services, provenance, newId()));
   await tx.create(creates);
   for (const write of updates) await tx.update(write);
