@@ -65,10 +65,21 @@ export function topLevel(path: string): string {
 export function compact(value: unknown): unknown {
   if (value === undefined || value === null || value === '') return undefined;
   if (Array.isArray(value)) {
-    const entries = value.map(compact).filter((entry) => entry !== undefined);
+    const entries: unknown[] = [];
+    for (const entry of value as unknown[]) {
+      const kept = compact(entry);
+      if (kept !== undefined) entries.push(kept);
+    }
     return entries.length === 0 ? undefined : entries;
   }
   if (!isElement(value)) return value;
-  const members = Object.entries(value).map(([name, member]) => [name, compact(member)] as const).filter(([, member]) => member !== undefined);
-  return members.length === 0 ? undefined : Object.fromEntries(members);
+  const element: Element = {};
+  let empty = true;
+  for (const name in value) {
+    const member = compact(value[name]);
+    if (member === undefined) continue;
+    element[name] = member;
+    empty = false;
+  }
+  return empty ? undefined : element;
 }

@@ -33,8 +33,8 @@ function usCore(part: V2Part, kind: 'race' | 'ethnicity'): Element | undefined {
 }
 
 const conversions = {
-  /** The first component's text. */
-  string: (part) => part.text || undefined,
+  /** The first component's text; of a code without code its name. */
+  string: (part) => part.text || part.at(2).text || undefined,
   /** All of the value's text, for types in which senders leave delimiters unescaped. */
   text: (part) => part.whole || undefined,
   code: (part, context, path, table) => (table === undefined ? undefined : codeOf(part, context, path, table)),

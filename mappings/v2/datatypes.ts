@@ -126,8 +126,9 @@ export function codeOf(part: V2Part, context: V2Context, path: string, tableName
 export const authorityOfEi = (part: V2Part): Authority => ({ at: (position) => part.at(position + 1) });
 
 export function identifierOf(value: string, system: string, type: string, more: Element = {}): Element | undefined {
+  const code = plainCode(type);
   if (value === '') return undefined;
-  return { ...(type === '' ? {} : { type: { coding: [{ system: 'http://terminology.hl7.org/CodeSystem/v2-0203', code: type }] } }), system, value, ...more };
+  return { ...(code === '' ? {} : { type: { coding: [{ system: 'http://terminology.hl7.org/CodeSystem/v2-0203', code }] } }), system, value, ...more };
 }
 
 /**

@@ -26,8 +26,20 @@ function formatterOf(zone: string): Intl.DateTimeFormat {
   return formatter;
 }
 
-/** Minutes east of Greenwich of a zone at a moment. */
+const offsets = new Map<string, number>();
+
+/** Minutes east of Greenwich of a zone at a moment. Remembered per quarter of an hour, since no zone changes within one. */
 function offsetAtMinutes(zone: string, epochMs: number): number {
+  const key = `${zone} ${Math.floor(epochMs / 900_000)}`;
+  const known = offsets.get(key);
+  if (known !== undefined) return known;
+  const offset = computeOffsetMinutes(zone, epochMs);
+  if (offsets.size >= 10_000) offsets.clear();
+  offsets.set(key, offset);
+  return offset;
+}
+
+function computeOffsetMinutes(zone: string, epochMs: number): number {
   const parts: Record<string, number> = {};
   for (const part of formatterOf(zone).formatToParts(epochMs)) parts[part.type] = Number(part.value);
   const local = Date.UTC(parts.year ?? 0, (parts.month ?? 1) - 1, parts.day ?? 1, parts.hour ?? 0, parts.minute ?? 0, parts.second ?? 0);

@@ -7,5 +7,5 @@ export const ignoredFields: Readonly<Record<string, readonly number[] | 'all'>> 
   SFT: 'all', // the sending program's version
   EVN: [1, 2, 6], // event code (repeated from MSH-9) and its times
   PID: [1], NK1: [1], PV1: [1], AL1: [1], IAM: [1], DG1: [1], PR1: [1], IN1: [1], GT1: [1],
-  OBX: [1, 2], OBR: [1], NTE: [1, 2], TQ1: [1], SPM: [1], RXA: [1, 2],
+  OBX: [1, 2], OBR: [1], NTE: [1, 2, 4], TQ1: [1], SPM: [1], RXA: [1, 2],
 };

@@ -77,16 +77,22 @@ const structures: Readonly<Record<string, string>> = {
 
 const emptyPart: V2Part = { raw: '', text: '', whole: '', isNull: false, isEmpty: true, at: () => emptyPart };
 
+/** False for text of blanks and delimiters only: `^^^` is an address of no parts. */
+function holdsAnything(raw: string, separators: readonly string[]): boolean {
+  for (const character of raw) if (character.trim() !== '' && !separators.includes(character)) return true;
+  return false;
+}
+
 /** A part over a library node; `depth` counts the levels that may still be split. */
 function partOf(node: Node, depth: number, delimiters: Delimiters): V2Part {
   const raw = node.toRaw();
-  if (raw === '') return emptyPart;
   const trimmed = raw.trim();
+  if (!holdsAnything(raw, [delimiters.component, delimiters.subcomponent])) return emptyPart;
   let children: V2Part[] | undefined;
   const part: V2Part = {
     raw,
     isNull: trimmed === '""',
-    isEmpty: trimmed === '',
+    isEmpty: false,
     get text(): string {
       const leaf = depth === 0 ? raw : part.at(1).text;
       return depth > 0 ? leaf : leaf.trim() === '""' ? '' : unescape(leaf, delimiters).trim();
@@ -139,8 +145,9 @@ function segmentOf(node: Node, name: string, occurrence: number, delimiters: Del
     }
     return parts;
   };
-  const populated: number[] = [];
-  for (let number = 1; number < nodes.length + shift; number += 1) if (field(number).length > 0) populated.push(number);
+  const separators = [delimiters.component, delimiters.subcomponent, delimiters.repetition];
+  const populated = shift === 1 ? [1, 2] : [];
+  for (let number = 1 + shift * 2; number < nodes.length + shift; number += 1) if (holdsAnything(nodes[number - shift]?.toRaw() ?? '', separators)) populated.push(number);
   return { name, occurrence, populated, field };
 }
 

@@ -34,7 +34,7 @@ export const patientRules: readonly V2Rule[] = [
   { from: 'PID-17', to: 'extension[].valueCodeableConcept', as: 'CodeableConcept', with: { url: extension('patient-religion') }, clears: `extension[url=${extension('patient-religion')}]` },
   { from: 'PID-22', to: 'extension[]', as: 'Ethnicity', clears: 'extension[url=http://hl7.org/fhir/us/core/StructureDefinition/us-core-ethnicity]' },
   { from: 'PID-23', to: 'extension[].valueAddress.text', as: 'string', with: { url: extension('patient-birthPlace') }, clears: `extension[url=${extension('patient-birthPlace')}]` },
-  { from: 'PID-24', to: 'multipleBirthBoolean', as: 'boolean', when: { empty: 'PID-25' } },
+  { from: 'PID-24', to: 'multipleBirthBoolean', as: 'boolean' },
   { from: 'PID-25', to: 'multipleBirthInteger', as: 'positiveInt' },
   { from: 'PID-29', to: 'deceasedDateTime', as: 'dateTime' },
   { from: 'PID-30', to: 'deceasedBoolean', as: 'boolean' },
@@ -58,18 +58,19 @@ export function decisive(identifiers: readonly Element[]): Element[] {
   return [...trusted.filter((one) => strongTypes.has(typeOf(one))), ...trusted.filter((one) => !strongTypes.has(typeOf(one))), ...(trusted.length === 0 ? persons : [])];
 }
 
-function finishBirth(made: Draft, scope: Scope, context: V2Context): void {
+function finishPatient(made: Draft, scope: Scope, context: V2Context): void {
   const birth = parseTime(scope.text('PID-7'), context.zone);
   if (birth?.time !== undefined && birth.precision !== 'hour') made.resource._birthDate = { extension: [{ url: extension('patient-birthTime'), valueDateTime: toDateTime(birth) }] };
-  // A time of death says more than "yes"; FHIR takes one of them.
+  // A time of death or a birth order says more than "yes"; FHIR takes one of them.
   if (made.resource.deceasedDateTime !== undefined) Reflect.deleteProperty(made.resource, 'deceasedBoolean');
+  if (made.resource.multipleBirthInteger !== undefined) Reflect.deleteProperty(made.resource, 'multipleBirthBoolean');
 }
 
 /** @throws V2Error 101 when the message has no number that tells who the patient is */
 export function planPatient(scope: Scope, context: V2Context): Links {
   if (scope.first('PID') === undefined) throw new V2Error('100', { segment: 'PID', sequence: 1 }, 'the message needs a PID segment');
   const made = draft('Patient', patientRules, scope, context, { active: true });
-  finishBirth(made, scope, context);
+  finishPatient(made, scope, context);
   const identifiers = (made.resource.identifier as Element[] | undefined) ?? [];
   const match = marksOf(decisive(identifiers));
   const patientMark = match[0];
@@ -112,7 +113,7 @@ export function planMerge(scope: Scope, context: V2Context, links: Links): void 
  */
 export function planChangedIdentifier(scope: Scope, context: V2Context): void {
   const made = draft('Patient', patientRules, scope, context, { active: true });
-  finishBirth(made, scope, context);
+  finishPatient(made, scope, context);
   const identifiers = (made.resource.identifier as Element[] | undefined) ?? [];
   const former = formerIdentifiers(scope, context);
   const match = [...marksOf(decisive(identifiers)), ...marksOf(decisive(former))];

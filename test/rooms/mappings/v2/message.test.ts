@@ -88,7 +88,7 @@ describe('escapes', () => {
 });
 
 describe('character sets', () => {
-  const message = (charset: string): string => `MSH|^~\\&|A|F|||||ADT^A01|1|P|2.5|||||||${charset}`.replace('||||||ADT', '|||||ADT').replace(/2\.5\|+/, '2.5||||||') + '\rPID|1||1||Grünwald';
+  const message = (charset: string): string => `${['MSH', '^~\\&', 'A', 'F', '', '', '', '', 'ADT^A01', '1', 'P', '2.5', '', '', '', '', '', charset].join('|')}\rPID|1||1||Grünwald`;
   test('UTF-8 is seen whatever is declared', () => expect(decodeText(Buffer.from(message('8859/1'), 'utf8'))).toContain('Grünwald'));
   test('Latin 1 is the fallback, declared or not', () => {
     for (const declared of ['8859/1', 'ASCII', '', 'UNICODE UTF-8', 'no such set']) expect(decodeText(Buffer.from(message(declared), 'latin1'))).toContain('Grünwald');
