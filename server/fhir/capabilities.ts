@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { resourceTypes, searchParamsOf } from '../../resources/definitions/index.ts';
 import { isSearchable } from '../search/parse.ts';
-import { routeTable } from './routes.ts';
+import { readOnlyTypes, routeTable } from './routes.ts';
 import type { Interaction } from './exchange.ts';
 
 /** The codes that a CapabilityStatement has for what a route does to a type (http://hl7.org/fhir/restful-interaction). */
@@ -59,7 +59,7 @@ export function capabilityStatement(facts: CapabilityFacts): { bytes: Buffer; et
 }
 
 function resourceOf(type: string, offered: readonly string[]): Record<string, unknown> {
-  const trail = type === 'AuditEvent';
+  const trail = readOnlyTypes.has(type);
   const params = [...searchParamsOf(type).values()].filter(isSearchable).sort((a, b) => a.code.localeCompare(b.code));
   const references = params.filter((param) => param.type === 'reference').map((param) => `${type}:${param.code}`);
   return {

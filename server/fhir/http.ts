@@ -9,6 +9,7 @@ import type { FhirRequest, FhirResponse, FhirServices } from './exchange.ts';
 import { capabilities } from './interactions/read.ts';
 import { handle } from './pipeline.ts';
 import { fhirJson } from './responses.ts';
+import { methodsOf } from './routes.ts';
 
 /** What the HTTP face of the FHIR API needs beside the FHIR services. */
 export interface FhirHttpOptions {
@@ -131,6 +132,7 @@ async function respond(options: FhirHttpOptions, request: Request, response: Res
       if (error.options.retryAfterSeconds !== undefined) headers['Retry-After'] = String(error.options.retryAfterSeconds);
       if (status === 401) headers['WWW-Authenticate'] = error.code === 'token-invalid' ? 'Bearer error="invalid_token"' : 'Bearer';
       if (status === 403) headers['WWW-Authenticate'] = 'Bearer error="insufficient_scope"';
+      if (status === 405) headers['Allow'] = methodsOf(request.path.slice(1)).join(', ');
       if (status >= 500) options.log.warn('request failed', { requestId, code: error.code, method: request.method });
     } else options.log.error('request failed unexpectedly', { requestId, method: request.method, errorName: error instanceof Error ? error.name : 'unknown', audited: GuardedRepository.isAudited(error) });
     result = { status, headers, body: Buffer.from(JSON.stringify(outcome)) };

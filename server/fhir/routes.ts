@@ -43,22 +43,35 @@ const compiledRows = routeTable.map((row) => ({ ...row, segments: row.path === '
 export const idPattern = /^[A-Za-z0-9\-.]{1,64}$/;
 const versionPattern = /^[1-9][0-9]{0,8}$/;
 
+/** Types that clients read and search only: the audit trail writes itself. */
+export const readOnlyTypes: ReadonlySet<string> = new Set(['AuditEvent']);
+const readMethods: ReadonlySet<string> = new Set(['GET']);
+
 /**
  * Finds the interaction of a request.
  * @throws InterlockError `not-found` for paths and types that do not exist, `interaction-unsupported` for a method that a path does not take
  */
 export function routeOf(method: string, path: string): Route {
-  const segments = path === '' ? [] : path.replace(/\/$/, '').split('/');
   const asked = method === 'HEAD' ? 'GET' : method;
-  let pathExists = false;
-  for (const row of compiledRows) {
-    const route = match(row.segments, segments);
-    if (route === undefined) continue;
-    if (row.method === asked) return { interaction: row.interaction, ...route };
-    pathExists = true;
-  }
-  if (pathExists) throw new InterlockError('interaction-unsupported');
+  const routes = routesOf(path);
+  const found = routes.find((route) => route.method === asked);
+  if (found !== undefined) return found.route;
+  if (routes.length > 0) throw new InterlockError('interaction-unsupported');
   throw new InterlockError('not-found', { detail: 'No such resource type, operation or path.' });
+}
+
+/** The methods that a path takes, for the Allow header. */
+export function methodsOf(path: string): readonly string[] {
+  return [...new Set(routesOf(path).flatMap(({ method }) => (method === 'GET' ? ['GET', 'HEAD'] : [method])))];
+}
+
+function routesOf(path: string): { readonly method: string; readonly route: Route }[] {
+  const segments = path === '' ? [] : path.replace(/\/$/, '').split('/');
+  return compiledRows.flatMap(({ segments: pattern, method, interaction }) => {
+    const route = match(pattern, segments);
+    const isOffered = route !== undefined && (route.type === undefined || !readOnlyTypes.has(route.type) || readMethods.has(method) || interaction === 'search');
+    return isOffered ? [{ method, route: { interaction, ...route } }] : [];
+  });
 }
 
 function match(pattern: readonly string[], segments: readonly string[]): Omit<Route, 'interaction'> | undefined {
