@@ -4,13 +4,14 @@ import type { Collection, Connection } from 'mongoose';
 import { InterlockError } from '../resources/outcome/error.ts';
 import { channelDefinitionSchema, type ChannelDefinition, type ChannelDefinitionInput } from './definition.ts';
 import { DeadLetters } from './deadletters/deadletters.ts';
-import type { MessageFormat } from './format.ts';
+import type { AckVerdict, MessageFormat } from './format.ts';
 import { ingest, refuseOversize, type ChannelReading, type IngestResult } from './ingest.ts';
 import { Intake } from './inbox/intake.ts';
 import { purge, statusOf, type InboxStatus } from './inbox/status.ts';
 import { Work } from './inbox/work.ts';
 import { MllpServer, type MllpLimits } from './mllp/server.ts';
 import type { Audit, Clock, Log, PartnerIdentity, Partners, Seal, Sink } from './ports.ts';
+import { RecentPlans } from './router/recent-plans.ts';
 import { Router } from './router/router.ts';
 
 export interface ChannelsOptions {
@@ -66,6 +67,7 @@ export class Channels {
   readonly #options: ChannelsOptions;
   readonly #readings: ReadonlyMap<string, ChannelReading>;
   readonly #intake: Intake;
+  readonly #plans = new RecentPlans();
   readonly #router: Router;
   readonly #servers = new Map<string, { readonly server: MllpServer; readonly address: { readonly host: string; readonly port: number } }>();
   readonly #settings: Collection<ChannelDocument>;
@@ -86,7 +88,7 @@ export class Channels {
     this.#settings = connection.collection<ChannelDocument>(channelsCollection);
     this.#router = new Router({
       work: new Work({ connection, seal, clock, owner: options.owner ?? randomUUID(), leaseMs }),
-      sink: options.sink, audit, log, clock, leaseMs, pollMs: limits.pollMs ?? 1000,
+      plans: this.#plans, sink: options.sink, audit, log, clock, leaseMs, pollMs: limits.pollMs ?? 1000,
       channels: () => new Map([...this.#readings].filter(([id, { definition }]) => definition.enabled && !this.#paused.has(id))),
     });
     this.#intake = new Intake({ connection, seal, audit, clock, maxBacklog: limits.maxBacklog ?? 100_000, maxRefused: limits.maxRefused ?? 10_000, onAccepted: () => this.#router.wake() });
@@ -117,7 +119,19 @@ export class Channels {
    * @throws InterlockError `not-found` (no such channel, or not enabled), `forbidden` (not for this partner; recorded)
    */
   async ingest(channelId: string, partner: PartnerIdentity, bytes: Buffer, attributes?: Readonly<Record<string, string>>): Promise<IngestResult> {
-    return await ingest({ ...this.#options, intake: this.#intake }, await this.#reading(channelId, partner), partner, bytes, attributes);
+    return await ingest({ ...this.#options, intake: this.#intake, plans: this.#plans }, await this.#reading(channelId, partner), partner, bytes, attributes);
+  }
+
+  /** Refuses a message that is larger than the channel accepts, by its beginning. @throws as `ingest` */
+  async refuseOversize(channelId: string, partner: PartnerIdentity, head: Buffer): Promise<IngestResult> {
+    return await refuseOversize({ ...this.#options, intake: this.#intake, plans: this.#plans }, await this.#reading(channelId, partner), partner, head);
+  }
+
+  /** The channel's own form of an answer to what never became a message, such as a caller without a certificate. */
+  answer(channelId: string, verdict: AckVerdict, messageId: string): Buffer {
+    const reading = this.#readings.get(channelId);
+    if (reading === undefined) throw new Error('No such channel.');
+    return reading.format.acknowledge(Buffer.alloc(0), verdict, { mode: reading.definition.ackMode, nowMs: this.#options.clock.nowMs(), messageId });
   }
 
   /** The messages in what was sent at once: HL7v2 batches hold several. */
@@ -186,7 +200,7 @@ export class Channels {
         for (const message of this.split(definition.id, bytes)) answers.push(await this.ingest(definition.id, partner, message));
         return answers;
       },
-      refuseOversize: async (partner, head) => await refuseOversize({ ...this.#options, intake: this.#intake }, await this.#reading(definition.id, partner), partner, head),
+      refuseOversize: async (partner, head) => await this.refuseOversize(definition.id, partner, head),
     });
     const bound = await server.listen();
     this.#servers.set(definition.id, { server, address: { host: bound.address, port: bound.port } });

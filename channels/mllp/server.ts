@@ -127,7 +127,7 @@ export class MllpServer {
     const connection = new Connection(socket, this.#limits);
     this.#connections.add(connection);
     try {
-      const partner = await this.#admit(socket);
+      const partner = await this.#admit(connection);
       if (partner === undefined || !this.#countIn(partner)) {
         socket.destroy();
         return;
@@ -159,7 +159,7 @@ export class MllpServer {
       for (const frame of framer.push(chunk)) {
         connection.waitFor('nothing');
         // Asked for again: an agreement may have ended, or a certificate been revoked, since the last message.
-        const admitted = await this.#admit(socket);
+        const admitted = await this.#admit(connection);
         if (admitted === undefined) return;
         if (frame.kind === 'noise') {
           await this.#options.audit.record({ interaction: 'connection-refused', outcome: '4', channelId: this.#options.channelId, partner: admitted, messageId: '', rule: 'framing' });
@@ -181,11 +181,10 @@ export class MllpServer {
     }
   }
 
-  async #admit(socket: TLSSocket): Promise<PartnerIdentity | undefined> {
-    // An empty object if there is none; with rejectUnauthorized that cannot happen, and is refused all the same.
-    const fingerprint = (socket.getPeerCertificate() as { fingerprint256?: string } | null)?.fingerprint256;
-    if (!socket.authorized || fingerprint === undefined) return undefined;
-    const admitted = await this.#options.partners.admit(fingerprint.replaceAll(':', '').toLowerCase(), this.#options.channelId, socket.remoteAddress ?? '');
+  async #admit({ fingerprint, address }: Connection): Promise<PartnerIdentity | undefined> {
+    // With rejectUnauthorized there is always a certificate; should there be none, it is refused all the same.
+    if (fingerprint === undefined) return undefined;
+    const admitted = await this.#options.partners.admit(fingerprint, this.#options.channelId, address);
     return 'partner' in admitted ? admitted.partner : undefined;
   }
 
@@ -229,6 +228,9 @@ function peerOf(socket: Socket): string {
 /** One connection: its timer, its answers and how it ends. */
 class Connection {
   readonly socket: TLSSocket;
+  /** SHA-256 of the peer's certificate, lower-case hex. Read once: it costs more than all else that is done per message. */
+  readonly fingerprint: string | undefined;
+  readonly address: string;
   readonly #limits: MllpLimits;
   #timer: NodeJS.Timeout | undefined;
   #waiting: 'nothing' | 'idle' | 'block' = 'nothing';
@@ -238,6 +240,9 @@ class Connection {
 
   constructor(socket: TLSSocket, limits: MllpLimits) {
     this.socket = socket;
+    const certificate = socket.authorized ? socket.getPeerX509Certificate() : undefined;
+    this.fingerprint = certificate?.fingerprint256.replaceAll(':', '').toLowerCase();
+    this.address = socket.remoteAddress ?? '';
     this.#limits = limits;
     // Errors surface where the socket is read or written; without a listener they would end the process.
     socket.on('error', () => undefined);

@@ -8,6 +8,8 @@ import { orderingKeysOf } from '../../mappings/v2/ordering.ts';
 import type { ChannelDefinition } from '../definition.ts';
 import { MessageRefused, type AckVerdict, type DecodedMessage, type MessageFormat } from '../format.ts';
 
+/** Headers of messages that were just decoded, for their answers. */
+const headers = new WeakMap<Buffer, V2Header>();
 /** A batch of more messages is refused whole. */
 const maxBatch = 10_000;
 
@@ -17,15 +19,15 @@ export const v2Format: MessageFormat = {
   contentType: 'x-application/hl7-v2+er7',
 
   decode(bytes, { channelId, zone }): DecodedMessage {
-    const header = readHeader(headText(bytes));
-    return refusing(header, () => {
+    return refusing(bytes, () => {
       const message = parseMessage(decodeText(bytes));
+      headers.set(bytes, message.header);
       checkHeader(message);
       return {
         controlId: message.header.controlId,
         messageType: typeOf(message.header),
         orderingKeys: orderingKeysOf(message, { channelId }),
-        plan: () => refusing(header, () => mapV2(message, { channelId, zone })),
+        plan: () => refusing(bytes, () => mapV2(message, { channelId, zone })),
       };
     });
   },
@@ -39,7 +41,7 @@ export const v2Format: MessageFormat = {
   },
 
   acknowledge(bytes, verdict, { mode, nowMs, messageId }) {
-    const header = readHeader(headText(bytes));
+    const header = headerOf(bytes);
     const code = ackCodeOf(verdict, header, mode);
     if (code === undefined) return Buffer.alloc(0);
     const errors = verdict.kind === 'accepted' ? [] : [{ condition: conditionOf(verdict.formatCode), location: locationOf(verdict.location) }];
@@ -68,12 +70,13 @@ export function ackCodeOf(verdict: AckVerdict, header: Pick<V2Header, 'acceptAck
 }
 
 /** Turns what the mapping says is wrong into a refusal. */
-function refusing<T>(header: V2Header | undefined, work: () => T): T {
+function refusing<T>(bytes: Buffer, work: () => T): T {
   try {
     return work();
   } catch (error) {
     if (!(error instanceof V2Error)) throw error;
     const { location } = error;
+    const header = headerOf(bytes);
     throw new MessageRefused(error.ackCode === 'AR' ? 'message-unsupported' : 'message-malformed', error.message, {
       formatCode: error.condition, cause: error,
       ...(location === undefined ? {} : { location: [location.segment, location.sequence, location.field, location.repetition, location.component].map((part) => part ?? '').join('^') }),
@@ -87,11 +90,13 @@ function typeOf({ code, trigger }: V2Header): string {
   return trigger === '' ? code : `${code}^${trigger}`;
 }
 
-/** The first segment, without which nothing can be answered. */
-function headText(bytes: Buffer): string {
+/** What the first segment says, without which nothing can be answered; undefined if it cannot be read. */
+function headerOf(bytes: Buffer): V2Header | undefined {
+  const known = headers.get(bytes);
+  if (known !== undefined) return known;
   const head = bytes.subarray(0, 4096);
   const end = head.subarray(Math.max(0, head.indexOf('MSH'))).findIndex((byte) => byte === 0x0d || byte === 0x0a);
-  return decodeText(end === -1 ? head : head.subarray(0, Math.max(0, head.indexOf('MSH')) + end));
+  return readHeader(decodeText(end === -1 ? head : head.subarray(0, Math.max(0, head.indexOf('MSH')) + end)));
 }
 
 function conditionOf(formatCode: string | undefined): ErrorCondition {

@@ -4,10 +4,12 @@ import { LeaseLost, type TakenMessage, type Work } from '../inbox/work.ts';
 import { failureOf, failures, type FailureCode } from '../inbox/states.ts';
 import type { Audit, Clock, Log, Sink } from '../ports.ts';
 import { chooseHeads, maxAbandoned } from './lanes.ts';
+import type { RecentPlans } from './recent-plans.ts';
 import { decide } from './retry.ts';
 
 export interface RouterOptions {
   readonly work: Work;
+  readonly plans: RecentPlans;
   readonly sink: Sink;
   readonly audit: Audit;
   readonly log: Log;
@@ -176,7 +178,7 @@ export class Router {
     }
     let plan;
     try {
-      plan = await format.decode(body, { channelId: row.channel, zone: definition.zone, attributes: facts.attributes ?? {} }).plan();
+      plan = this.#options.plans.take(row._id) ?? await format.decode(body, { channelId: row.channel, zone: definition.zone, attributes: facts.attributes ?? {}, receivedAtMs: facts.receivedAtMs }).plan();
     } catch (error) {
       await this.#bury(taken, definition.deadLetters, 'map-failed', error instanceof Error ? error.name : undefined);
       return;
@@ -185,7 +187,7 @@ export class Router {
       await sink.commit({
         channelId: row.channel, partner: facts.partner, messageId: row._id, receivedAtMs: facts.receivedAtMs, plan,
         ...(facts.controlId === undefined ? {} : { controlId: facts.controlId }),
-        source: { contentType: format.contentType, bytes: body },
+        source: { contentType: plan.contentType ?? format.contentType, bytes: body },
         advance: async (session, stored) => await work.advance(taken, session as ClientSession, stored),
       });
     } catch (error) {
