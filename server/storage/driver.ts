@@ -43,7 +43,7 @@ export async function findBatch<T>(app: Connection, collection: string, find: Fi
       ...(session === undefined ? { readConcern: { level: find.level ?? 'majority' } } : { session }),
     }).toArray()) as T[];
   } catch (cause) {
-    throw isTimeLimit(cause) ? new InterlockError('too-costly', { cause }) : cause;
+    throw session === undefined ? readFailure(cause) : cause;
   }
 }
 
@@ -58,7 +58,7 @@ export async function countUpTo(app: Connection, collection: string, filter: obj
     const reply = await app.db!.command(command, session === undefined ? {} : { session });
     return (reply as unknown as { cursor: { firstBatch: { n: number }[] } }).cursor.firstBatch[0]?.n ?? 0;
   } catch (cause) {
-    throw isTimeLimit(cause) ? new InterlockError('too-costly', { cause }) : cause;
+    throw session === undefined ? readFailure(cause) : cause;
   }
 }
 
@@ -78,6 +78,18 @@ export function isDefiniteFailure(error: unknown): boolean {
 
 export function hasLabel(error: unknown, label: string): boolean {
   return error instanceof mongo.MongoError && error.hasErrorLabel(label);
+}
+
+/** What a failed read or an aborted transaction means to a caller. In a transaction the driver's own error decides first whether it is repeated. */
+export function readFailure(cause: unknown): unknown {
+  if (isTimeLimit(cause)) return new InterlockError('too-costly', { cause });
+  return isUnreachable(cause) ? new InterlockError('unavailable', { cause, retryAfterSeconds: 1 }) : cause;
+}
+
+/** True if MongoDB could not be reached, or has no primary at the moment. */
+export function isUnreachable(error: unknown): boolean {
+  return error instanceof mongo.MongoNetworkError || error instanceof mongo.MongoServerSelectionError || error instanceof mongo.MongoNotConnectedError
+    || error instanceof mongo.MongoTopologyClosedError || error instanceof mongo.MongoWaitQueueTimeoutError || hasLabel(error, 'RetryableWriteError');
 }
 
 function isTimeLimit(error: unknown): boolean {

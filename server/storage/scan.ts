@@ -80,8 +80,8 @@ export class Scanner {
     this.#typeOf = options.typeOf;
   }
 
-  /** @throws InterlockError `too-costly` when the budget is used up before the end */
-  async *scan(request: ScanRequest, budget: Budget, session?: ClientSession): AsyncGenerator<Hit> {
+  /** Yields hits batch by batch. @throws InterlockError `too-costly` when the budget is used up before the end */
+  async *scan(request: ScanRequest, budget: Budget, session?: ClientSession): AsyncGenerator<readonly Hit[]> {
     const residuals = new Map(request.plans.map((plan) => [plan.type, plan.residual]));
     const wanted = columnsWanted(request);
     let batch = Math.min(request.batch, wanted === undefined ? largestBodyBatch : largestColumnBatch);
@@ -94,12 +94,12 @@ export class Scanner {
       if (wanted === undefined) {
         const documents = await findBatch<StoredDocument>(this.#app, 'resources', find, session);
         budget.spend(documents.length);
-        yield* this.#byBody(await this.#reader.openAll(documents), documents, residuals, request.values ?? []);
+        yield this.#byBody(await this.#reader.openAll(documents), documents, residuals, request.values ?? []);
         [count, last] = [documents.length, documents.at(-1)?.o];
       } else {
         const rows = await findBatch<Row>(this.#app, 'resources', { ...find, projection: { o: 1, s: 1, t: 1 } }, session);
         budget.spend(rows.length);
-        yield* this.#byColumns(rows, wanted, residuals, request.values ?? [], session);
+        yield await this.#byColumns(rows, wanted, residuals, request.values ?? [], session);
         [count, last] = [rows.length, rows.at(-1)?.o];
       }
       if (count < batch) return;
@@ -108,7 +108,7 @@ export class Scanner {
     }
   }
 
-  async *#byColumns(rows: readonly Row[], wanted: ReadonlyMap<number, string>, residuals: ReadonlyMap<string, Criterion>, values: readonly string[], session?: ClientSession): AsyncGenerator<Hit> {
+  async #byColumns(rows: readonly Row[], wanted: ReadonlyMap<number, string>, residuals: ReadonlyMap<string, Criterion>, values: readonly string[], session?: ClientSession): Promise<Hit[]> {
     const opened = await openColumns(this.#keyring, rows.map(({ s }) => s));
     const decided: (Hit | undefined)[] = [];
     const undecided = new Map<bigint, number>();
@@ -131,17 +131,19 @@ export class Scanner {
         if (place !== undefined) decided[place] = hit;
       }
     }
-    for (const hit of decided) if (hit !== undefined) yield hit;
+    return decided.filter((hit) => hit !== undefined);
   }
 
-  *#byBody(versions: readonly OpenVersion[], documents: readonly StoredDocument[], residuals: ReadonlyMap<string, Criterion>, values: readonly string[]): Generator<Hit> {
+  #byBody(versions: readonly OpenVersion[], documents: readonly StoredDocument[], residuals: ReadonlyMap<string, Criterion>, values: readonly string[]): Hit[] {
+    const hits: Hit[] = [];
     for (const [index, version] of versions.entries()) {
       const residual = residuals.get(version.type);
       if (residual === undefined || version.deleted) continue;
       const found = isTrue(residual) && values.length === 0 ? noValues : extractSearchValues(version.resource(), this.#values);
       const subject = { type: version.type, id: version.id, lastUpdatedMs: orderMs(version.order), values: found, patients: version.patients() };
-      if (matches(subject, residual)) yield { docId: documents[index]!._id, order: version.order, id: version.id, values: found, version };
+      if (matches(subject, residual)) hits.push({ docId: documents[index]!._id, order: version.order, id: version.id, values: found, version });
     }
+    return hits;
   }
 }
 

@@ -89,14 +89,13 @@ export class Searcher {
       found = [];
       const budget = new Budget(this.#limits.candidates, this.#limits.pageMs);
       const seen = new Set<string>();
-      for await (const hit of this.#scanner.scan({ filter, plans, direction, ...(after === undefined ? {} : { after }), batch: 4 * wanted }, budget, session)) {
+      for await (const hits of this.#scanner.scan({ filter, plans, direction, ...(after === undefined ? {} : { after }), batch: 4 * wanted }, budget, session)) {
         // What is updated during the scan may come twice.
-        if (seen.size === seen.add(hit.docId.toString('latin1')).size) continue;
-        found.push(hit);
-        if (found.length === wanted) break;
+        found.push(...hits.filter(({ docId }) => seen.size < seen.add(docId.toString('latin1')).size));
+        if (found.length >= wanted) break;
       }
     }
-    const more = found.length === wanted;
+    const more = found.length >= wanted;
     const page = found.slice(0, request.count);
     const total = cursor === undefined ? (more ? await this.#wantedTotal(work) : request.total === 'none' ? undefined : found.length) : cursor.n;
     const last = page.at(-1);
@@ -112,8 +111,8 @@ export class Searcher {
     const { request, cursor, plans, filter, session } = work;
     const budget = new Budget(this.#limits.candidates, this.#limits.pageMs);
     const hits = new Map<string, { readonly hit: Hit; readonly keys: readonly SortValue[] }>();
-    for await (const hit of this.#scanner.scan({ filter, plans, direction: 1, values: sortCodes(request.sort), batch: 1_000 }, budget, session)) {
-      hits.set(hit.docId.toString('latin1'), { hit, keys: sortKeysOf(hit, request.sort) });
+    for await (const batch of this.#scanner.scan({ filter, plans, direction: 1, values: sortCodes(request.sort), batch: 1_000 }, budget, session)) {
+      for (const hit of batch) hits.set(hit.docId.toString('latin1'), { hit, keys: sortKeysOf(hit, request.sort) });
     }
     const compare = (a: { hit: { order: bigint }; keys: readonly SortValue[] }, b: { hit: { order: bigint }; keys: readonly SortValue[] }): number =>
       compareKeys(a.keys, b.keys, request.sort) || (a.hit.order < b.hit.order ? -1 : a.hit.order > b.hit.order ? 1 : 0);
@@ -159,7 +158,9 @@ export class Searcher {
     const doubtful = this.#filters.filterOf(plans, (plan) => plan.doubtful);
     if (doubtful === undefined) return total;
     const seen = new Set<string>();
-    for await (const hit of this.#scanner.scan({ filter: doubtful, plans: plans.filter((plan) => !plan.exact), direction: 1, batch: 500 }, budget, session)) seen.add(hit.docId.toString('latin1'));
+    for await (const hits of this.#scanner.scan({ filter: doubtful, plans: plans.filter((plan) => !plan.exact), direction: 1, batch: 500 }, budget, session)) {
+      for (const { docId } of hits) seen.add(docId.toString('latin1'));
+    }
     total += seen.size;
     return total;
   }

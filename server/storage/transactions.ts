@@ -3,7 +3,7 @@ import { mongo, type ClientSession, type Connection } from 'mongoose';
 import { InterlockError } from '../../resources/outcome/error.ts';
 import type { Keyring } from '../kms/keyring.ts';
 import type { StoreTransaction } from './contract.ts';
-import { hasLabel, isDuplicateKey } from './driver.ts';
+import { hasLabel, isDuplicateKey, readFailure } from './driver.ts';
 import type { ClaimQueue } from './claim-queue.ts';
 import type { Epoch } from './epochs.ts';
 import type { Reader } from './reads.ts';
@@ -42,7 +42,7 @@ export async function runTransaction<T>(parts: Parts, work: (tx: StoreTransactio
       } catch (cause) {
         if (session.inTransaction()) await session.abortTransaction().catch(() => undefined);
         if (!(cause instanceof InterlockError && cause.code === 'outcome-unknown')) for (const order of orders) parts.epoch.abandoned(order);
-        if (!isRepeatable(cause)) throw cause;
+        if (!isRepeatable(cause)) throw readFailure(cause);
       } finally {
         for (const leave of leaves) leave();
       }

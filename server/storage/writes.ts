@@ -55,8 +55,8 @@ export class Writer {
   /** See `StoreWrites.write`. With a session: one attempt. @throws LostRace in a transaction that must be repeated */
   async write(prepared: PreparedWrite, audit: AuditOfWrite, { ifMatch }: WriteOptions, session?: ClientSession): Promise<WriteResult> {
     const next = newVersion(prepared);
-    // Outside a transaction an insert is tried first: a duplicate id tells, without a look-up, that there is something to update.
-    let lookUp = session !== undefined || (ifMatch !== undefined && ifMatch > 0);
+    // What must not exist is inserted at once: a duplicate id tells, without a look-up, that it does.
+    let lookUp = session !== undefined || ifMatch !== 0;
     return repeat(async () => {
       const current = lookUp ? await this.#current(next.docId, session) : undefined;
       if (lookUp) assertMatch(current, ifMatch);

@@ -54,7 +54,7 @@ describe('one resource', () => {
     expect((await on.store.vread('Patient', 'v1', 3))!.deleted).toBe(true);
     const { versions } = await on.store.history({ type: 'Patient', id: 'v1', count: 10 });
     expect(versions.map(({ versionId }) => versionId)).toEqual([4, 3, 2, 1]);
-    expect(on.facts.filter(({ id }) => id === 'v1').map(({ interaction }) => interaction)).toEqual(['create', 'create', 'update', 'delete', 'create', 'create']);
+    expect(on.facts.filter(({ id }) => id === 'v1').map(({ interaction }) => interaction)).toEqual(['create', 'update', 'delete', 'create', 'create']);
   });
 
   test('is told to the audit as it was sealed', async () => {
