@@ -89,7 +89,7 @@ export function readFailure(cause: unknown): unknown {
 /** True if MongoDB could not be reached, or has no primary at the moment. */
 export function isUnreachable(error: unknown): boolean {
   return error instanceof mongo.MongoNetworkError || error instanceof mongo.MongoServerSelectionError || error instanceof mongo.MongoNotConnectedError
-    || error instanceof mongo.MongoTopologyClosedError || error instanceof mongo.MongoWaitQueueTimeoutError || hasLabel(error, 'RetryableWriteError');
+    || error instanceof mongo.MongoTopologyClosedError || hasLabel(error, 'RetryableWriteError');
 }
 
 function isTimeLimit(error: unknown): boolean {
