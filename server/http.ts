@@ -36,7 +36,7 @@ export function createHttpServer(services: Services): Server {
   app.use(helmet({ contentSecurityPolicy: { directives: { 'default-src': ["'none'"], 'frame-ancestors': ["'none'"] } }, strictTransportSecurity: { maxAge: 31_536_000 } }));
   app.use(healthRouter([{ name: 'mongodb', check: async () => (await services.mongo.app.db!.command({ ping: 1 }))['ok'] === 1 }, { name: 'audit', check: () => isAvailable(services) }], metrics));
   app.use('/oauth2', auth.router);
-  app.use('/channels', doorRouter({ ...services, passport: auth.passport, maxSizeBytes: { fax: config.faxMaxSizeBytes, script: config.scriptMaxSizeBytes } }));
+  app.use('/channels', doorRouter({ ...services, passport: auth.passport }));
   app.use('/admin', commandEndpoint(services));
   app.use(
     '/fhir/R4',

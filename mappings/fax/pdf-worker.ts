@@ -1,4 +1,4 @@
-import { parentPort, workerData } from 'node:worker_threads';
+import { parentPort } from 'node:worker_threads';
 import { EncryptedPDFError, ParseSpeeds, PDFArray, PDFDict, PDFDocument, PDFName, PDFRef, PDFStream, type PDFObject } from 'pdf-lib';
 
 /** What the check of one PDF found. */
@@ -54,4 +54,4 @@ function isActive(object: PDFObject, depth: number, budget: { left: number }): b
   });
 }
 
-parentPort?.postMessage(await check((workerData as { readonly bytes: Uint8Array }).bytes));
+parentPort?.on('message', (bytes: Uint8Array) => void check(bytes).then((finding) => parentPort?.postMessage(finding)));

@@ -28,15 +28,37 @@ export async function checkPdf(bytes: Buffer): Promise<number> {
   return finding.pages;
 }
 
+/** Threads that wait for work: starting one takes a second, checking a fax some milliseconds. */
+const idle: Worker[] = [];
+const maxIdle = 2;
+
+function startThread(): Worker {
+  const worker = new Worker(new URL('./pdf-worker.ts', import.meta.url), { resourceLimits: { maxOldGenerationSizeMb: pdfLimits.heapMb }, env: {}, execArgv: [] });
+  // Whoever waits for an answer hears of it too; a thread that fails while it is idle must not end the process.
+  worker.on('error', () => undefined);
+  worker.on('exit', () => {
+    if (idle.includes(worker)) idle.splice(idle.indexOf(worker), 1);
+  });
+  return worker;
+}
+
 async function inThread(bytes: Buffer): Promise<PdfFinding> {
-  const worker = new Worker(new URL('./pdf-worker.ts', import.meta.url), { workerData: { bytes: new Uint8Array(bytes) }, resourceLimits: { maxOldGenerationSizeMb: pdfLimits.heapMb }, env: {}, execArgv: [] });
+  const worker = idle.pop() ?? startThread();
+  worker.ref();
   try {
-    const [finding] = await once(worker, 'message', { signal: AbortSignal.timeout(pdfLimits.timeoutMs) }) as [PdfFinding];
+    const answered = once(worker, 'message', { signal: AbortSignal.timeout(pdfLimits.timeoutMs) }) as Promise<[PdfFinding]>;
+    worker.postMessage(new Uint8Array(bytes));
+    const [finding] = await answered;
+    if (idle.length >= maxIdle) await worker.terminate();
+    else {
+      // Waiting must not keep the process alive.
+      worker.unref();
+      idle.push(worker);
+    }
     return finding;
   } catch {
     // Out of time or memory.
-    return { refused: 'too-complex' };
-  } finally {
     await worker.terminate();
+    return { refused: 'too-complex' };
   }
 }

@@ -30,25 +30,60 @@ export async function checkTiff(bytes: Buffer): Promise<number> {
 
 /**
  * Follows the chain of image directories (TIFF 6.0, section 2) before any decoder is started: a chain that leaves the
- * file means truncation, one that runs in a circle would never end.
+ * file, or image data that lie beyond its end, mean truncation; a chain that runs in a circle would never end.
  */
 function countPages(bytes: Buffer): number {
-  const little = bytes[0] === 0x49;
-  const u16 = (at: number): number => (little ? bytes.readUInt16LE(at) : bytes.readUInt16BE(at));
-  const u32 = (at: number): number => (little ? bytes.readUInt32LE(at) : bytes.readUInt32BE(at));
+  const read = reader(bytes);
   const seen = new Set<number>();
-  if (bytes.length < 8) throw truncated();
-  for (let at = u32(4); at !== 0; ) {
+  for (let at = read.u32(4); at !== 0; ) {
     if (seen.has(at)) throw new FaxError('damaged', 'The pages of the TIFF refer to each other in a circle.');
     seen.add(at);
     if (seen.size > tiffLimits.pages) throw new FaxError('unacceptable', `The TIFF has more than ${tiffLimits.pages} pages.`);
-    if (at + 2 > bytes.length) throw truncated();
-    const next = at + 2 + u16(at) * 12;
-    if (next + 4 > bytes.length) throw truncated();
-    at = u32(next);
+    const entries = read.u16(at);
+    const data = new Map<number, number[]>();
+    for (let entry = at + 2; entry < at + 2 + entries * 12; entry += 12) {
+      const tag = read.u16(entry);
+      if (dataTags.has(tag)) data.set(tag, valuesOf(read, entry));
+    }
+    for (const [offsets, sizes] of [[273, 279], [324, 325]] as const) {
+      data.get(offsets)?.forEach((offset, n) => {
+        if (offset + (data.get(sizes)?.[n] ?? 0) > bytes.length) throw truncated();
+      });
+    }
+    at = read.u32(at + 2 + entries * 12);
   }
   if (seen.size === 0) throw new FaxError('damaged', 'The TIFF has no page.');
   return seen.size;
+}
+
+/** StripOffsets, StripByteCounts, TileOffsets, TileByteCounts. */
+const dataTags = new Set([273, 279, 324, 325]);
+const maxStrips = 100_000;
+
+interface Reader {
+  u16(at: number): number;
+  u32(at: number): number;
+}
+
+function reader(bytes: Buffer): Reader {
+  const little = bytes[0] === 0x49;
+  const within = (at: number, size: number): void => {
+    if (at + size > bytes.length) throw truncated();
+  };
+  return {
+    u16: (at) => (within(at, 2), little ? bytes.readUInt16LE(at) : bytes.readUInt16BE(at)),
+    u32: (at) => (within(at, 4), little ? bytes.readUInt32LE(at) : bytes.readUInt32BE(at)),
+  };
+}
+
+/** Values of an entry of type SHORT or LONG. */
+function valuesOf(read: Reader, entry: number): number[] {
+  const isShort = read.u16(entry + 2) === 3;
+  const count = read.u32(entry + 4);
+  if (count > maxStrips) throw new FaxError('damaged', 'A page of the TIFF has more parts than it can have.');
+  const size = isShort ? 2 : 4;
+  const start = count * size <= 4 ? entry + 8 : read.u32(entry + 8);
+  return Array.from({ length: count }, (_, n) => (isShort ? read.u16(start + n * size) : read.u32(start + n * size)));
 }
 
 /** The decoder's own texts are not passed on. */

@@ -1,14 +1,16 @@
 import { randomUUID } from 'node:crypto';
 import { TLSSocket } from 'node:tls';
 import express, { type Request, type Response, type Router } from 'express';
-import type { IngestResult } from '../../channels/ingest.ts';
+import type { RefusalCode } from '../../channels/format.ts';
+import { oversizeHeadBytes } from '../../channels/ingest.ts';
+import type { PartnerIdentity } from '../../channels/ports.ts';
 import type { Channels } from '../../channels/run.ts';
 import { InterlockError } from '../../resources/outcome/error.ts';
-import { toOperationOutcome } from '../../resources/outcome/render.ts';
 import type { AuditTrail } from '../audit/record.ts';
 import type { FloodGuard } from '../audit/flood.ts';
 import { authenticate, type Passport } from '../auth/passport.ts';
 import type { PartnerRegistry } from '../partners/registry.ts';
+import { BodyBudget, discardBody, readBody } from './door-body.ts';
 
 /** What the HTTP doors need. */
 export interface DoorServices {
@@ -18,84 +20,135 @@ export interface DoorServices {
   readonly audit: AuditTrail;
   readonly flood: FloodGuard;
   readonly nowMs: () => number;
-  /** Largest body of a channel, by its id, in bytes. */
-  readonly maxSizeBytes: Readonly<Record<string, number>>;
 }
 
-/** What the answers of a channel look like. */
+/** What the answers of a channel look like; what they say, its format writes. */
 interface DoorAnswer {
   readonly contentType: string;
   readonly accepted: number;
 }
 
 const answers: Readonly<Record<string, DoorAnswer>> = {
+  // A Status or Error is a message of its own, complete in itself.
   script: { contentType: 'application/xml; charset=utf-8', accepted: 200 },
   fax: { contentType: 'application/json; charset=utf-8', accepted: 202 },
 };
 
+/** HTTP statuses of refusals; every other one is 422: understood, but not acceptable. */
+const statuses: Partial<Record<RefusalCode, number>> = {
+  'message-malformed': 400,
+  'certificate-required': 401,
+  'forbidden': 403,
+  'message-too-large': 413,
+  'media-type-unsupported': 415,
+  'map-failed': 500,
+  'unexpected': 500,
+  'busy': 503,
+  'unavailable': 503,
+  'audit-unavailable': 503,
+};
+const retryAfterS = '10';
+
+const texts = {
+  'certificate-required': 'A client certificate that this server issued is required.',
+  'forbidden': 'This partner may not use this channel now.',
+  'message-malformed': 'The body could not be read.',
+  'media-type-unsupported': 'The body must not be compressed.',
+  'busy': 'Too many messages are being received; send it again later.',
+  'audit-unavailable': 'The request could not be recorded in the audit trail; send it again.',
+  'unexpected': 'Something went wrong here; send it again later.',
+} as const;
+
+/** A caller who is sent away before there is a message. */
+class SentAway extends Error {
+  readonly code: keyof typeof texts;
+  constructor(code: keyof typeof texts) {
+    super(code);
+    this.code = code;
+  }
+}
+
+/** Bytes and requests of all doors that may be in hand at once. */
+const inHand = { bytes: 128 * 2 ** 20, requests: 64 };
+/** What is read of a body that is not wanted, for its sender's sake. */
+const unwanted = { maxBytes: 64 * 2 ** 20, timeoutMs: 5_000 };
+
 /**
  * The channels' HTTP doors, `POST /channels/<id>`: a partner's client certificate, then the same engine as every other
- * door. The answer leaves after the message and its audit entry are durable.
+ * door. The answer leaves after the message and its audit entry are durable, and is always in the channel's own form.
  */
 export function doorRouter(services: DoorServices): Router {
+  const { channels } = services;
   const router = express.Router();
-  for (const { id, door, enabled, maxMessageBytes } of services.channels.definitions) {
+  const budget = new BodyBudget(inHand);
+  for (const { id, door, enabled, maxMessageBytes } of channels.definitions) {
     const answer = answers[id];
     if (door !== 'http' || !enabled || answer === undefined) continue;
-    const readBody = express.raw({ type: () => true, limit: services.maxSizeBytes[id] ?? maxMessageBytes, inflate: false });
+    const send = async (request: Request, response: Response, status: number, body: Buffer, requestId: string, close: boolean): Promise<void> => {
+      if (close) await discardBody(request, unwanted);
+      if (status === 503) response.set('Retry-After', retryAfterS);
+      // Whatever is still arriving of a body that nobody reads must not be taken for the next request.
+      if (close) response.set('Connection', 'close');
+      response.status(status).set('Content-Type', answer.contentType).set('Cache-Control', 'no-store').set('X-Request-Id', requestId).send(body);
+    };
     router.post(`/${id}`, async (request, response) => {
       try {
-        const fingerprint = await fingerprintOf(services, request, response);
-        const admitted = await services.partners.admit(fingerprint, id, request.socket.remoteAddress ?? '');
-        if ('refused' in admitted) throw new InterlockError('forbidden', { detail: 'This partner may not use this channel now.' });
-        // Only now is anything of the body looked at.
-        const bytes = await bodyOf(readBody, request, response);
-        const result = await services.channels.ingest(id, admitted.partner, bytes, { contentType: (request.get('content-type') ?? '').slice(0, 200) });
-        response.status(statusOf(result, answer)).set('Content-Type', answer.contentType).set('X-Request-Id', result.messageId).send(result.ack);
+        const partner = await admitted(services, id, request, response);
+        const result = await budget.hold(declaredBytes(request) ?? maxMessageBytes, () => { throw new SentAway('busy'); }, async () => {
+          const body = await bodyOf(request, maxMessageBytes);
+          if (body.kind === 'too-large') return { ...(await channels.refuseOversize(id, partner, body.head)), close: true };
+          return { ...(await channels.ingest(id, partner, body.bytes, attributesOf(request))), close: false };
+        });
+        const status = result.code === undefined ? answer.accepted : (statuses[result.code] ?? 422);
+        await send(request, response, status, result.ack, result.messageId, result.close);
       } catch (error) {
-        const { status, outcome } = toOperationOutcome(error, randomUUID());
-        response.status(status).set('Content-Type', 'application/fhir+json; charset=utf-8').set('Connection', 'close').send(JSON.stringify(outcome));
+        const code = error instanceof SentAway ? error.code : error instanceof InterlockError && error.code === 'audit-unavailable' ? 'audit-unavailable' : 'unexpected';
+        const requestId = randomUUID();
+        await send(request, response, statuses[code] ?? 500, channels.answer(id, { kind: 'rejected', code, text: texts[code] }, requestId), requestId, true);
       }
+    });
+    router.all(`/${id}`, (_request, response) => {
+      response.set('Allow', 'POST').set('Connection', 'close').status(405).end();
     });
   }
   return router;
 }
 
-/** The fingerprint of the partner's certificate. A caller without one is refused, and that is recorded. */
-async function fingerprintOf(services: DoorServices, request: Request, response: Response): Promise<string> {
+/** The partner behind the certificate of this connection, if it may use the channel now. A refusal is recorded before it is told. */
+async function admitted(services: DoorServices, channelId: string, request: Request, response: Response): Promise<PartnerIdentity> {
   const partner = await authenticate(services.passport, 'certificate', request, response);
   const { socket } = request;
   const fingerprint = socket instanceof TLSSocket ? socket.getPeerX509Certificate()?.fingerprint256 : undefined;
-  if (partner !== undefined && fingerprint !== undefined) return fingerprint;
-  const error = new InterlockError('certificate-required');
+  if (partner !== undefined && fingerprint !== undefined) {
+    // The registry records why: agreement over, disabled, channel not permitted.
+    const answer = await services.partners.admit(fingerprint, channelId, socket.remoteAddress ?? '');
+    if ('refused' in answer) throw new SentAway('forbidden');
+    return answer.partner;
+  }
   await services.flood.record({
-    at: services.nowMs(), kind: 'channel', interaction: 'connection-refused', action: 'E', outcome: '8', error: error.code, rule: 'partner: no valid client certificate',
+    at: services.nowMs(), kind: 'channel', interaction: 'connection-refused', action: 'E', outcome: '8', error: 'certificate-required', rule: 'partner: no valid client certificate',
     requestId: randomUUID(), actor: { kind: 'anonymous', id: 'anonymous', address: socket.remoteAddress ?? '' },
   });
-  throw error;
+  throw new SentAway('certificate-required');
 }
 
-async function bodyOf(readBody: express.RequestHandler, request: Request, response: Response): Promise<Buffer> {
-  await new Promise<void>((resolve, reject) => {
-    readBody(request, response, (error: unknown) => {
-      if (error === undefined || error === null) resolve();
-      else {
-        const tooLarge = typeof error === 'object' && 'status' in error && error.status === 413;
-        reject(new InterlockError(tooLarge ? 'too-large' : 'request-invalid', { cause: error }));
-      }
-    });
-  });
-  return Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0);
+/** What the door knows and the bytes do not say. */
+function attributesOf(request: Request): Readonly<Record<string, string>> {
+  const messageId = request.get('x-message-id');
+  return { contentType: (request.get('content-type') ?? '').slice(0, 200), ...(messageId === undefined ? {} : { messageId: messageId.slice(0, 200) }) };
 }
 
-function statusOf({ kind }: IngestResult, answer: DoorAnswer): number {
-  switch (kind) {
-    case 'accepted':
-    case 'repeated':
-      return answer.accepted;
-    case 'refused':
-      return 422;
-    case 'busy':
-      return 503;
+function declaredBytes(request: Request): number | undefined {
+  const text = request.get('content-length');
+  return text === undefined ? undefined : Number(text);
+}
+
+async function bodyOf(request: Request, maxBytes: number): ReturnType<typeof readBody> {
+  const encoding = (request.get('content-encoding') ?? 'identity').toLowerCase();
+  if (encoding !== 'identity') throw new SentAway('media-type-unsupported');
+  try {
+    return await readBody(request, maxBytes, oversizeHeadBytes);
+  } catch {
+    throw new SentAway('message-malformed');
   }
 }
