@@ -92,6 +92,25 @@ describe('MLLP over mutual TLS', () => {
     sender.socket.destroy();
   }, 120_000);
 
+  test('connections cut before the answer, then the message again: one effect each, answered every time', async () => {
+    const options = await listen();
+    for (let n = 0; n < 40; n += 1) {
+      const cut = await MllpClient.connect(options);
+      cut.socket.write(block(note(n)));
+      // Sometimes before the server has read it, sometimes while it stores it, sometimes after it has answered.
+      await new Promise((resolve) => setTimeout(resolve, (n % 8) * 5));
+      cut.socket.destroy();
+      const again = await MllpClient.connect(options);
+      const [first, second] = [await again.send(note(n)), await again.send(note(n))];
+      expect(verdictOf(first)).toBe('accepted');
+      expect(second?.equals(first!)).toBe(true);
+      again.socket.destroy();
+    }
+    await stored(40);
+    expect((await lanesOf(mongo.app)).get('lane')).toEqual(Array.from({ length: 40 }, (_, n) => n));
+    expect(await count()).toBe(40);
+  }, 120_000);
+
   test('a sender that half-closes after its last message still gets the answer', async () => {
     const options = await listen();
     const sender = await MllpClient.connect({ ...options, allowHalfOpen: true } as ConnectionOptions);

@@ -1,7 +1,11 @@
 import { describe, expect, test } from '@jest/globals';
+import fc from 'fast-check';
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
 import { MessageRefused } from '../../../channels/format.ts';
 import { ackCodeOf, v2Format } from '../../../channels/mllp/v2-format.ts';
 
+const corpus = join(import.meta.dirname, '../../../../shared/data/hl7v2');
 const context = { channelId: 'hl7v2', zone: 'UTC', attributes: {} };
 const message = (msh: string, ...segments: string[]): Buffer => Buffer.from([`MSH|^~\\&|LAB|NORTH|INTERLOCK|HOME|20240101120000||${msh}`, ...segments].join('\r'), 'utf8');
 const admit = (control: string, mrn: string, more = ''): Buffer => message(`ADT^A01^ADT_A01|${control}|P|2.5.1${more}`, 'EVN|A01|20240101120000', `PID|1||${mrn}^^^NORTH^MR||Doe^Jane||19800101|F`, 'PV1|1|I|W^1^1');
@@ -76,5 +80,37 @@ describe('HL7v2 as a message format', () => {
     expect(codes.join(' ')).toBe(expected);
     expect(ackCodeOf({ kind: 'accepted' }, header, 'original')).toBe('AA');
     expect(ackCodeOf({ kind: 'accepted' }, header, 'enhanced')).toBe('CA');
+  });
+
+  /** Whatever is sent: either a plan or a refusal, and always an answer. */
+  function expectAnswer(bytes: Buffer): 'accepted' | 'refused' {
+    let outcome: 'accepted' | 'refused' = 'accepted';
+    for (const part of v2Format.split!(bytes)) {
+      try {
+        void v2Format.decode(part, context).plan();
+      } catch (error) {
+        if (!(error instanceof MessageRefused)) throw error;
+        outcome = 'refused';
+      }
+      const answer = v2Format.acknowledge(part, { kind: 'accepted' }, { mode: 'original', nowMs: 0, messageId: '0190a0b1-0000-7000-8000-0123456789ab' }).toString('latin1');
+      if (!/^MSH[^]*\rMSA[^\r]AA[^\r]*\r$/.test(answer)) throw new Error('not an acknowledgement');
+    }
+    return outcome;
+  }
+
+  (existsSync(corpus) ? test : test.skip)('every message of the public samples is understood or refused, and answered', () => {
+    const files = readdirSync(corpus, { recursive: true }).map((name) => join(corpus, String(name))).filter((path) => statSync(path).isFile() && !path.endsWith('INDEX.tsv'));
+    const outcomes = files.map((path) => expectAnswer(readFileSync(path)));
+    expect(outcomes.filter((outcome) => outcome === 'accepted').length).toBeGreaterThan(files.length / 2);
+  });
+
+  test('damaged messages are answered', () => {
+    const whole = admit('C1', '4711');
+    const damage = fc.array(fc.record({ at: fc.nat(whole.length - 1), bytes: fc.uint8Array({ maxLength: 4 }), cut: fc.nat(20) }), { minLength: 1, maxLength: 5 });
+    fc.assert(fc.property(damage, (edits) => {
+      let bytes = whole;
+      for (const { at, bytes: put, cut } of edits) bytes = Buffer.concat([bytes.subarray(0, at), put, bytes.subarray(at + cut)]);
+      expectAnswer(bytes);
+    }), { numRuns: 1500, seed: 11 });
   });
 });
