@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto';
-import { existsSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import type { TLSSocket } from 'node:tls';
@@ -20,6 +19,7 @@ import { createSink } from './interfaces/sink.ts';
 import { defaultTenant, Keyring } from './kms/keyring.ts';
 import { LocalKeyProvider } from './kms/local-provider.ts';
 import { connectMongo, type MongoConnections } from './mongo/connect.ts';
+import { isDataDirUsed, lockDataDir } from './mongo/data-lock.ts';
 import { MongoKeyStore } from './mongo/key-store.ts';
 import type { Log } from './observe/log.ts';
 import { PartnerRegistry } from './partners/registry.ts';
@@ -56,6 +56,9 @@ export interface ServicesOptions {
   readonly onFatal: (error: unknown) => void;
 }
 
+/** What mongod gets for its shutdown: all that was acknowledged is on disk already. */
+const mongoGraceMs = 2_000;
+
 /**
  * Puts the rooms together, in the order in which they depend on each other; what was opened is closed again if a later
  * part cannot be opened.
@@ -72,10 +75,11 @@ export async function openServices(options: ServicesOptions): Promise<Services> 
   };
   try {
     assertKeysOutsideData(config.dataDir, config.keysDir);
-    const isFirstStart = !existsSync(join(config.dataDir, 'pki', 'ca.crt'));
-    const provider = openProvider(config, isFirstStart);
+    const provider = openProvider(config, !isDataDirUsed(config.dataDir));
+    // The embedded database takes the lock itself.
+    if (config.mongodbUri !== undefined) opened(lockDataDir(config.dataDir), (lock) => lock.release());
     const pki = opened(await Pki.open({ dataDir: config.dataDir, keysDir: config.keysDir, hosts: [config.host, new URL(config.baseUrl).hostname], protect: provider, log }), (part) => part.close());
-    const mongo = opened(await connect(options), async (part) => part.stop());
+    const mongo = opened(await connect(options), async (part) => part.stop(mongoGraceMs));
     const keyUse = new Map<string, number>();
     const keyring = opened(
       await Keyring.open({ provider, store: new MongoKeyStore(mongo.app), onAccess: ({ purpose, outcome }) => keyUse.set(`${purpose}|${outcome}`, (keyUse.get(`${purpose}|${outcome}`) ?? 0) + 1) }),

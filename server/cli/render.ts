@@ -1,7 +1,7 @@
 import type { CommandResult } from './command.ts';
 
 /** Widest a column gets before its text is cut; the full text is in `--json`. */
-const maxColumnWidth = 60;
+const maxColumnWidth = 48;
 
 /** A table for people: columns aligned, a rule under the head, long cells cut. */
 export function renderTable(columns: readonly string[], rows: readonly (readonly string[])[]): string {

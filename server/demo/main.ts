@@ -11,6 +11,9 @@ import { backendKey, backendToken, launchApp, type TokenAnswer } from './smart-c
 
 const patientCount = 20;
 
+/** The system of the hospital's medical record numbers. */
+const hospitalIds = 'urn:oid:2.16.840.1.113883.19.5';
+
 /** Shows the main job from end to end on a server of its own, in a temporary directory. */
 async function demo(): Promise<void> {
   say('Interlock, a demonstration: everything happens on a real server in a temporary directory.');
@@ -48,8 +51,8 @@ async function show(server: ServerProcess): Promise<void> {
 
   const backend = await step('Load further patients as a backend service', async () => loadPatients(server, http));
   const person = { username: 'ada', password: `Demo-${randomBytes(9).toString('base64url')}1!`, totpSecret: new Secret({ size: 20 }).base32 };
-  const own = (await search(server, http, backend, `Patient?identifier=${patients[0]!.mrn}`))[0]!;
-  const other = (await search(server, http, backend, `Patient?identifier=${patients[1]!.mrn}`))[0]!;
+  const own = (await search(server, http, backend, `Patient?identifier=${hospitalIds}|${patients[0]!.mrn}`))[0]!;
+  const other = (await search(server, http, backend, `Patient?identifier=${hospitalIds}|${patients[1]!.mrn}`))[0]!;
   const token = await step('A patient signs in to an app with password and one-time code, and allows it to read', async () => launch(server, http, person, own.id));
 
   const rows: string[][] = [];
@@ -115,8 +118,8 @@ async function loadPatients(server: ServerProcess, http: HttpClient): Promise<st
   const entry = dayPatients(patientCount * 2)
     .slice(patientCount)
     .map(({ mrn, family, given }) => ({
-      resource: { resourceType: 'Patient', identifier: [{ system: 'urn:oid:2.16.840.1.113883.19.5', value: mrn }], name: [{ family, given: [given] }] },
-      request: { method: 'POST', url: 'Patient', ifNoneExist: `identifier=urn:oid:2.16.840.1.113883.19.5|${mrn}` },
+      resource: { resourceType: 'Patient', identifier: [{ system: hospitalIds, value: mrn }], name: [{ family, given: [given] }] },
+      request: { method: 'POST', url: 'Patient', ifNoneExist: `identifier=${hospitalIds}|${mrn}` },
     }));
   const headers = { 'Authorization': `Bearer ${token.access_token}`, 'Content-Type': 'application/fhir+json' };
   const answer = await http.call(server.fhirUrl, { method: 'POST', headers, body: JSON.stringify({ resourceType: 'Bundle', type: 'transaction', entry }) });

@@ -1,18 +1,17 @@
 import { isDeepStrictEqual } from 'node:util';
+import { mergePlanned } from '../../mappings/engine/merge.ts';
 import type { ResourceJson } from '../storage/contract.ts';
 import type { Met } from './sink.ts';
 
 /** When the event happened that last changed a resource, kept in its meta: an older message must not overwrite a newer one. */
 const eventAtUrl = 'urn:interlock:source-event-at';
 
-type Json = Record<string, unknown>;
-
 /**
  * What is to be written of a planned resource, given what is stored.
  *
- * A new resource is written as planned. Of a stored one, elements that the message carries replace those stored, its
- * deletions (`""`) remove theirs, everything else stays, and identifiers add up. A message about an earlier event than
- * the last one applied only fills what is still empty.
+ * A new resource is written as planned. A stored one takes what the message carries, by the rules of the mapping engine:
+ * its deletions (`""`) remove, defaults never replace, everything else stays. A message about an earlier event than the
+ * last one applied only fills what is still empty.
  *
  * @returns undefined if nothing changes
  */
@@ -22,32 +21,9 @@ export function meet({ planned, stored }: Met, resource: ResourceJson, eventAtMs
   const before = stored.resource();
   const appliedAtMs = eventAtOf(before);
   const late = eventAtMs !== undefined && appliedAtMs !== undefined && eventAtMs < appliedAtMs;
-  const carried: Json = { ...resource, ...identifiers(before, resource) };
-  delete carried['meta'];
-  const kept: Json = { ...before };
-  if (!late) for (const element of planned.clear) if (!(element in resource)) Reflect.deleteProperty(kept, element);
-  const merged = (late ? { ...carried, ...kept, ...identifiers(before, resource) } : withoutOtherChoices(kept, carried)) as ResourceJson;
+  const merged = late ? { ...resource, ...before } : (mergePlanned(before, { resource, clear: planned.clear, ...(planned.fill === undefined ? {} : { fill: planned.fill }) }) as ResourceJson);
   if (isDeepStrictEqual({ ...merged, meta: undefined }, { ...before, meta: undefined })) return undefined;
-  return stamped(merged, late ? appliedAtMs : (eventAtMs ?? appliedAtMs));
-}
-
-/** Elements of the message over those stored; a choice element (`deceased[x]`) that changes its type replaces the other type. */
-function withoutOtherChoices(kept: Json, carried: Json): Json {
-  const result = { ...kept };
-  for (const name of Object.keys(carried)) {
-    const base = choiceBases.find((prefix) => name.startsWith(prefix) && /^[A-Z]/.test(name.slice(prefix.length)));
-    if (base !== undefined) for (const other of Object.keys(result)) if (other !== name && other.startsWith(base) && /^[A-Z]/.test(other.slice(base.length))) Reflect.deleteProperty(result, other);
-  }
-  return { ...result, ...carried };
-}
-
-const choiceBases = ['deceased', 'multipleBirth', 'medication', 'reported', 'onset', 'abatement', 'value', 'effective', 'performed', 'occurrence'];
-
-/** Identifiers of both, each system and value once; those of the message first. */
-function identifiers(before: ResourceJson, after: ResourceJson): Json {
-  const all = [after['identifier'], before['identifier']].flatMap((list) => (Array.isArray(list) ? (list as Json[]) : []));
-  const unique = new Map(all.reverse().map((identifier) => [`${String(identifier['system'])}|${String(identifier['value'])}`, identifier]));
-  return unique.size === 0 ? {} : { identifier: [...unique.values()].reverse() };
+  return stamped({ ...merged, meta: before['meta'] }, late ? appliedAtMs : (eventAtMs ?? appliedAtMs));
 }
 
 function eventAtOf(resource: ResourceJson): number | undefined {

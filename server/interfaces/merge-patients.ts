@@ -13,7 +13,7 @@ type Link = { readonly other: { readonly reference: string }; readonly type: str
 /**
  * Merges two records of one patient: the retired one becomes inactive and is replaced by the survivor, and everything
  * that refers to it refers to the survivor afterwards (https://hl7.org/fhir/R4/patient.html#merging).
- * A merge that already happened changes nothing; a reversed one follows the later message.
+ * A merge that already happened changes nothing, nor does one in the other direction afterwards: both numbers are one record by then.
  *
  * @throws InterlockError `too-costly` if more than 5,000 resources would have to move
  */

@@ -47,18 +47,12 @@ async function store(services: GuardServices, request: Commit, tx: GuardedTransa
   const { plan } = request;
   // A resource that is only looked up is claimed later, if it has to be made: else all messages that name one ward would wait for each other.
   await tx.claim(plan.resources.filter(({ mode }) => mode === 'merge').flatMap(claimsOf).sort());
-  const met = new Map<string, Met>();
-  for (const planned of plan.resources) {
-    const stored = await findStored(tx, planned);
-    if (stored === undefined && !planned.createIfAbsent) continue;
-    if (stored === undefined && planned.mode === 'keep') await tx.claim(claimsOf(planned).sort());
-    met.set(planned.key, { planned, id: stored?.id ?? newId(), ...(stored === undefined ? {} : { stored }) });
-  }
+  const met = await meetAll(tx, plan.resources);
   const sourceId = newId();
   const references = new Map([...met].map(([key, { planned, id }]) => [`urn:key:${key}`, `${planned.resource.resourceType}/${id}`]));
   const creates: TransactionWrite[] = [];
   const updates: TransactionWrite[] = [];
-  for (const one of met.values()) {
+  for (const one of new Set(met.values())) {
     const resource = meet(one, linked(one.planned.resource, new Map([...references, [sourceUrn, `Binary/${sourceId}`]])), plan.eventAtMs);
     if (resource === undefined) continue;
     (one.stored === undefined ? creates : updates).push(writeOf(services, resource, one.id, one.stored?.versionId));
@@ -75,6 +69,26 @@ async function store(services: GuardServices, request: Commit, tx: GuardedTransa
   return stored;
 }
 
+/** What is stored of each planned resource. Two that turn out to be the same become one: the first says what it is like. */
+async function meetAll(tx: GuardedTransaction, resources: readonly PlannedResource[]): Promise<Map<string, Met>> {
+  const met = new Map<string, Met>();
+  const known = new Map<string, Met>();
+  for (const planned of resources) {
+    const claims = planned.mode === 'create' ? [] : claimsOf(planned);
+    let one = claims.map((claim) => known.get(claim)).find((same) => same !== undefined);
+    if (one === undefined) {
+      const stored = await findStored(tx, planned);
+      if (stored === undefined && !planned.createIfAbsent) continue;
+      if (stored === undefined && planned.mode === 'keep') await tx.claim(claims.toSorted());
+      const id = stored?.id ?? newId();
+      one = known.get(`${planned.resource.resourceType}/${id}`) ?? { planned, id, ...(stored === undefined ? {} : { stored }) };
+    }
+    met.set(planned.key, one);
+    for (const name of [...claims, `${planned.resource.resourceType}/${one.id}`]) known.set(name, one);
+  }
+  return met;
+}
+
 function claimsOf(planned: PlannedResource): string[] {
   return planned.match.map(({ system, value }) => identifierClaim(planned.resource.resourceType, `${system}|${value}`));
 }
@@ -85,12 +99,29 @@ async function findStored(tx: GuardedTransaction, planned: PlannedResource): Pro
   const type = planned.resource.resourceType;
   for (const { system, value } of planned.match) {
     const token = `${escapeToken(system)}|${escapeToken(value)}`;
-    const found = await tx.find([type], conditionOf(type, [['identifier', token]]).where, 2);
+    const found = await tx.find([type], conditionOf(type, [['identifier', token]]).where, 10);
     const candidates = found.length > 1 ? found.filter((version) => version.resource()['active'] !== false) : found;
     if (candidates.length > 1) throw new InterlockError('multiple-matches', { rule: `identifier of ${type} is not unique` });
-    if (candidates[0] !== undefined) return candidates[0];
+    const [one] = candidates.length > 0 ? candidates : found;
+    if (one !== undefined) return type === 'Patient' ? survivorOf(tx, one) : one;
   }
   return undefined;
+}
+
+/** Bound on merges of merges. */
+const maxMergeChain = 10;
+
+/** The record that a merged patient lives on in: messages under an old number concern that one. */
+async function survivorOf(tx: GuardedTransaction, patient: StoredVersion): Promise<StoredVersion> {
+  let current = patient;
+  for (let step = 0; step < maxMergeChain; step += 1) {
+    const links = current.resource()['link'] as { readonly type: string; readonly other: { readonly reference?: string } }[] | undefined;
+    const replacedBy = links?.find(({ type }) => type === 'replaced-by')?.other.reference?.split('/')[1];
+    const next = current.resource()['active'] === false && replacedBy !== undefined ? await tx.read('Patient', replacedBy) : undefined;
+    if (next === undefined) return current;
+    current = next;
+  }
+  return current;
 }
 
 /** Escapes what has a meaning in a search value (https://hl7.org/fhir/R4/search.html#escaping). */

@@ -26,10 +26,10 @@ export const auditCommands: readonly Command[] = [
       const json: unknown[] = [];
       for await (const entry of queryRecords(auditReader, { ...filterOf(input), limit: limitOf(input) })) {
         const row = toRow(entry);
-        rows.push([row.time, row.agent, row.client, row.event, row.outcome, row.patients, row.entities, row.address]);
+        rows.push([row.time.replace('T', ' ').slice(0, 19), row.agent, row.client, row.event, row.outcome, row.entities, row.address, row.id]);
         json.push({ ...row, record: entry.record });
       }
-      return { table: { columns: ['time', 'agent', 'client', 'event', 'outcome', 'patients', 'resources', 'address'], rows }, json };
+      return { table: { columns: ['time (UTC)', 'agent', 'client', 'event', 'outcome', 'resources', 'address', 'AuditEvent'], rows }, json };
     },
   },
   {
