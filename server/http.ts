@@ -15,7 +15,7 @@ import { doorRouter } from './interfaces/doors.ts';
 import { healthRouter } from './observe/health.ts';
 import { Metrics } from './observe/metrics.ts';
 import type { Services } from './services.ts';
-import { version } from './version.ts';
+import { version } from './config/version.ts';
 
 /** The HTTPS face of a server: FHIR, sign-in, the channels' HTTP doors, the command line's endpoint, health. */
 export function createHttpServer(services: Services): Server {

@@ -95,7 +95,7 @@ export async function openServices(options: ServicesOptions): Promise<Services> 
     if (mongo.embedded !== undefined) await store.repair({ alone: true });
     const auditReader = new AuditReader({ audit: mongo.audit, keyring, tenant: defaultTenant, site: { baseUrl: fhirBaseUrl, site: new URL(config.baseUrl).host } });
     const flood = opened(openFloodGuard({ trail: audit }), async (part) => part.close());
-    const partners = new PartnerRegistry({ connection: mongo.app, keyring, audit: async (record) => audit.record(record) });
+    const partners = new PartnerRegistry({ connection: mongo.app, keyring, audit: async (record) => audit.record(record), isRevoked: (serial) => pki.isRevoked(serial) });
     const guard: GuardServices = { store, audit, auditEvents: auditReader, nowMs, values };
     const auth = opened(await createAuth({ app: mongo.app, keyring, audit, issuer: `${config.baseUrl}/oauth2`, fhirBaseUrl, log, nowMs, lifetimes: lifetimesOf(config), partnerOf: async (socket) => partnerNameOf(pki, socket) }), async (part) => part.close());
     const channels = opened(
@@ -116,6 +116,7 @@ export async function openServices(options: ServicesOptions): Promise<Services> 
       }),
       async (part) => part.stop(4_000),
     );
+    opened(keepPurged(channels, config.inboxRetentionS * 1000, log), (timer) => clearInterval(timer));
     pki.onChange(() => channels.setTls(pki.tlsOptions('required')));
     return {
       ...guard, config, log, pki, mongo, keyring, store, audit, flood, partners, auth, channels, auditReader,
@@ -172,6 +173,17 @@ async function connect({ config, log, onProgress, onFatal }: ServicesOptions): P
       onFailed: onFatal,
     },
   });
+}
+
+const purgeIntervalMs = 3600_000;
+
+/** Removes the content of messages that were stored long ago: Provenance keeps their source in the record. */
+function keepPurged(channels: Channels, retentionMs: number, log: Log): NodeJS.Timeout {
+  const timer = setInterval(() => {
+    channels.purge(Date.now() - retentionMs).catch((error: unknown) => log.warn('inbox not purged', { errorName: error instanceof Error ? error.name : 'unknown' }));
+  }, purgeIntervalMs);
+  timer.unref();
+  return timer;
 }
 
 const system = { kind: 'job', id: 'interlock' } as const;

@@ -69,6 +69,7 @@ export const options = {
   mllpMaxConnections: integer(1, 10_000, 256, 'Open MLLP connections.'),
   faxMaxSizeBytes: integer(1_024, 7.5 * MB, 7.5 * MB, 'Largest fax. A fax is stored as one resource of at most 10 MB, in base64.'),
   scriptMaxSizeBytes: integer(1_024, 5 * MB, MB, 'Largest NCPDP SCRIPT message.'),
+  inboxRetentionS: integer(hourS, 365 * dayS, 30 * dayS, 'How long the inbox keeps the content of messages that are in the record. What tells a repetition, and its answer, stays.'),
   appTokenLifetimeS: integer(minuteS, 15 * minuteS, 15 * minuteS, 'Access tokens of people\'s apps.'),
   backendTokenLifetimeS: integer(minuteS, 5 * minuteS, 5 * minuteS, 'Access tokens of backend services.'),
   refreshTokenLifetimeS: integer(hourS, 365 * dayS, 100 * dayS, 'Refresh tokens, from their last use.'),

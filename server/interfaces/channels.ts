@@ -3,7 +3,7 @@ import type { MessageFormat } from '../../channels/format.ts';
 import { faxFormat } from '../../channels/fax/fax-format.ts';
 import { v2Format } from '../../channels/mllp/v2-format.ts';
 import { scriptFormat } from '../../channels/script/script-format.ts';
-import { version } from '../version.ts';
+import { version } from '../config/version.ts';
 
 /** Settings of the shipped channels. */
 export interface ChannelSettings {

@@ -1,5 +1,5 @@
 import type { Audit, ChannelAuditEvent, Seal } from '../../channels/ports.ts';
-import type { AuditRecord, AuditTrail } from '../audit/record.ts';
+import type { AuditActor, AuditRecord, AuditTrail } from '../audit/record.ts';
 import type { Keyring } from '../kms/keyring.ts';
 
 /** Sealing for the inbox, with the keys of its own purposes. */
@@ -17,7 +17,6 @@ export function auditPort(audit: AuditTrail, nowMs: () => number): Audit {
 }
 
 function recordOf(event: ChannelAuditEvent, at: number): AuditRecord {
-  const { partner } = event;
   return {
     at,
     kind: 'channel',
@@ -25,7 +24,7 @@ function recordOf(event: ChannelAuditEvent, at: number): AuditRecord {
     action: event.interaction === 'message-received' ? 'C' : 'E',
     outcome: event.outcome,
     requestId: event.messageId,
-    actor: partner === undefined ? { kind: 'anonymous', id: 'anonymous' } : { kind: 'partner', id: partner.name, address: partner.address },
+    actor: actorOf(event),
     channel: {
       id: event.channelId,
       messageId: event.messageId,
@@ -33,5 +32,13 @@ function recordOf(event: ChannelAuditEvent, at: number): AuditRecord {
       ...(event.controlId === undefined ? {} : { controlId: event.controlId }),
     },
     ...(event.rule === undefined ? {} : { rule: event.rule }),
+    ...(event.count === undefined ? {} : { count: event.count }),
   };
+}
+
+/** Whoever acted: an operator who handles a partner's message, the partner, or somebody who could not be told. */
+function actorOf({ actor, partner, address }: ChannelAuditEvent): AuditActor {
+  if (actor !== undefined) return { kind: 'operator', id: actor, ...(partner === undefined ? {} : { onBehalfOf: partner.name }) };
+  if (partner !== undefined) return { kind: 'partner', id: partner.name, address: partner.address };
+  return { kind: 'anonymous', id: 'anonymous', ...(address === undefined ? {} : { address }) };
 }

@@ -93,3 +93,14 @@ export function notBounds(bounds: Bounds): Bounds {
   const upper = not(bounds.lower);
   return { upper, lower: isExact(bounds) ? upper : not(bounds.upper) };
 }
+
+/** True if few resources can be expected to meet an expression, however many there are. */
+export function isSelective(expr: TokenExpr): boolean {
+  switch (expr.op) {
+    case 'in': return expr.rank <= ranks.text;
+    case 'id': return true;
+    case 'and': return expr.of.some(isSelective);
+    case 'or': return expr.of.every(isSelective);
+    default: return false;
+  }
+}

@@ -30,6 +30,11 @@ export function isCommon(param: SearchParam): boolean {
   return (param.type === 'string' || param.type === 'uri') && commonTexts.has(param.code);
 }
 
+/** True for parameters that are often asked together with the patient, and so have a token together with the patient too. */
+export function isPaired(param: SearchParam): boolean {
+  return param.type === 'token' && param.code === 'code';
+}
+
 /** Over how many tokens the resources of each value of a parameter are spread: 1 for values that are rare by nature. */
 export function spreadOf(param: SearchParam): number {
   return param.type === 'string' || (param.type === 'token' && clinical.has(param.code)) ? parts : 1;

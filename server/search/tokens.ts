@@ -1,7 +1,7 @@
 import { normalizeCode, normalizeString, type SearchParam, type SearchValue } from '../../resources/search-values/index.ts';
 import { searchParamsOf } from '../../resources/definitions/index.ts';
 import type { Criterion, CriterionValue, SearchModifier } from './criteria.ts';
-import { isCommon, partsOf, prefixesOf, spreadOf } from './token-policy.ts';
+import { isCommon, isPaired, partsOf, prefixesOf, spreadOf } from './token-policy.ts';
 import { dateBounds, indexDates } from './tokens-date.ts';
 import { anyToken, atMost, exactly, orBounds, ranks, unknown, type Bounds } from './token-expr.ts';
 
@@ -123,10 +123,8 @@ export function indexTokens(type: string, params: ReadonlyMap<string, SearchPara
     const param = params.get(code);
     const kind = param && kinds[param.type];
     if (param === undefined || kind === undefined || isHandledApart(code) || partsOf(param, params) !== undefined) continue;
-    if (isCommon(param)) {
-      for (const patient of owners) kind.index(patientScope(type, code, patient), param, found, alone);
-      continue;
-    }
+    if (isCommon(param) || isPaired(param)) for (const patient of owners) kind.index(patientScope(type, code, patient), param, found, alone);
+    if (isCommon(param)) continue;
     const spread = spreadOf(param);
     kind.index(`${type}\n${code}`, param, found, spread === 1 ? alone : (label) => emit(label, spread));
   }
@@ -141,8 +139,9 @@ export function paramBounds(type: string, { param, modifier, of }: Extract<Crite
   if (parts !== undefined) return orBounds(parts.map((part) => paramBounds(type, { op: 'param', param: part, ...(modifier && { modifier }), of }, patients)));
   const kind = kinds[param.type];
   if (kind === undefined || isHandledApart(param.code)) return unknown;
-  if (!isCommon(param)) return spreadOut(orBounds(of.map((value) => kind.bounds(`${type}\n${param.code}`, param, modifier, value))), spreadOf(param));
-  if (patients.length === 0 || type === 'Patient') return unknown;
+  const withPatient = patients.length > 0 && type !== 'Patient';
+  if (!isCommon(param) && !(isPaired(param) && withPatient)) return spreadOut(orBounds(of.map((value) => kind.bounds(`${type}\n${param.code}`, param, modifier, value))), spreadOf(param));
+  if (!withPatient) return unknown;
   const bounds = orBounds(patients.flatMap((patient) => of.map((value) => kind.bounds(patientScope(type, param.code, patient), param, modifier, value))));
   return mapTokens(bounds, (expr) => ({ ...expr, rank: ranks.patientValue }));
 }

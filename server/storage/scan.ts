@@ -54,6 +54,8 @@ export interface ScanRequest {
   /** Also wanted of each hit: values of parameters with these codes. */
   readonly values?: readonly string[];
   readonly batch: number;
+  /** Few candidates are expected: the first batch is fetched whole, which saves a round trip for the matches. */
+  readonly few?: boolean;
 }
 
 type Row = Pick<StoredDocument, '_id' | 'o' | 's' | 't'>;
@@ -83,27 +85,27 @@ export class Scanner {
   /** Yields hits batch by batch. @throws InterlockError `too-costly` when the budget is used up before the end */
   async *scan(request: ScanRequest, budget: Budget, session?: ClientSession): AsyncGenerator<readonly Hit[]> {
     const residuals = new Map(request.plans.map((plan) => [plan.type, plan.residual]));
-    const wanted = columnsWanted(request);
+    const columns = columnsWanted(request);
+    let wanted = request.few === true ? undefined : columns;
     let batch = Math.min(request.batch, wanted === undefined ? largestBodyBatch : largestColumnBatch);
     let { after } = request;
     for (;;) {
       const filter = after === undefined ? request.filter : { $and: [request.filter, { o: request.direction === 1 ? { $gt: after } : { $lt: after } }] };
       const find = { filter, sort: { o: request.direction }, limit: batch, maxTimeMs: budget.leftMs };
-      let last: bigint | undefined;
-      let count: number;
+      let rows: readonly Row[];
       if (wanted === undefined) {
         const documents = await findBatch<StoredDocument>(this.#app, 'resources', find, session);
         budget.spend(documents.length);
         yield this.#byBody(await this.#reader.openAll(documents), documents, residuals, request.values ?? []);
-        [count, last] = [documents.length, documents.at(-1)?.o];
+        rows = documents;
       } else {
-        const rows = await findBatch<Row>(this.#app, 'resources', { ...find, projection: { o: 1, s: 1, t: 1 } }, session);
+        rows = await findBatch<Row>(this.#app, 'resources', { ...find, projection: { o: 1, s: 1, t: 1 } }, session);
         budget.spend(rows.length);
         yield await this.#byColumns(rows, wanted, residuals, request.values ?? [], session);
-        [count, last] = [rows.length, rows.at(-1)?.o];
       }
-      if (count < batch) return;
-      after = last;
+      if (rows.length < batch) return;
+      after = rows.at(-1)!.o;
+      wanted = columns;
       batch = Math.min(batch * 4, wanted === undefined ? largestBodyBatch : largestColumnBatch);
     }
   }

@@ -1,6 +1,7 @@
 import type { ClientSession, Connection } from 'mongoose';
 import { InterlockError } from '../../resources/outcome/error.ts';
 import { planType, type TypePlan } from '../search/plan.ts';
+import { isSelective } from '../search/token-expr.ts';
 import type { SearchPage, SearchRequest, StoredVersion } from './contract.ts';
 import type { StoredDocument } from './document.ts';
 import { countUpTo, findBatch } from './driver.ts';
@@ -89,7 +90,7 @@ export class Searcher {
       found = [];
       const budget = new Budget(this.#limits.candidates, this.#limits.pageMs);
       const seen = new Set<string>();
-      for await (const hits of this.#scanner.scan({ filter, plans, direction, ...(after === undefined ? {} : { after }), batch: 4 * wanted }, budget, session)) {
+      for await (const hits of this.#scanner.scan({ filter, plans, direction, ...(after === undefined ? {} : { after }), batch: 2 * wanted, few: plans.every(({ candidates }) => isSelective(candidates)) }, budget, session)) {
         // What is updated during the scan may come twice.
         found.push(...hits.filter(({ docId }) => seen.size < seen.add(docId.toString('latin1')).size));
         if (found.length >= wanted) break;
