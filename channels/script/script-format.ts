@@ -16,6 +16,7 @@ export function scriptFormat(softwareVersion: string): MessageFormat {
       const contentType = (attributes.contentType ?? '').split(';')[0]!.trim().toLowerCase();
       if (!xmlTypes.test(contentType)) throw new MessageRefused('media-type-unsupported', 'Send application/xml.');
       const message = refusing(undefined, () => readScript(bytes));
+      headers.set(bytes, message.header);
       return {
         controlId: message.header.messageId,
         messageType: message.type,
@@ -34,7 +35,12 @@ export function scriptFormat(softwareVersion: string): MessageFormat {
   };
 }
 
+/** Headers of messages that were just decoded, for their answers. */
+const headers = new WeakMap<Buffer, ScriptHeader>();
+
 function headerOf(bytes: Buffer): Partial<ScriptHeader> & { readonly messageId: string } {
+  const known = headers.get(bytes);
+  if (known !== undefined) return known;
   try {
     return readScript(bytes).header;
   } catch {

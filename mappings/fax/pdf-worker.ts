@@ -1,5 +1,5 @@
 import { parentPort } from 'node:worker_threads';
-import { EncryptedPDFError, ParseSpeeds, PDFArray, PDFDict, PDFDocument, PDFName, PDFRef, PDFStream, type PDFObject } from 'pdf-lib';
+import { ParseSpeeds, PDFArray, PDFDict, PDFDocument, PDFName, PDFRef, PDFStream, type PDFObject } from 'pdf-lib';
 
 /** What the check of one PDF found. */
 export type PdfFinding = { readonly pages: number } | { readonly refused: 'damaged' | 'encrypted' | 'active' | 'too-complex' };
@@ -18,7 +18,8 @@ async function check(bytes: Uint8Array): Promise<PdfFinding> {
   try {
     document = await PDFDocument.load(bytes, { throwOnInvalidObject: true, updateMetadata: false, parseSpeed: ParseSpeeds.Fastest });
   } catch (error) {
-    return { refused: error instanceof EncryptedPDFError ? 'encrypted' : 'damaged' };
+    // The library's EncryptedPDFError is compiled so that instanceof does not know it.
+    return { refused: error instanceof Error && error.message.includes('is encrypted') ? 'encrypted' : 'damaged' };
   }
   const objects = document.context.enumerateIndirectObjects();
   if (objects.length > maxObjects) return { refused: 'too-complex' };

@@ -16,25 +16,32 @@ sharp.cache(false);
  * @throws FaxError `damaged` if it is truncated or no page can be decoded, `unacceptable` beyond the bounds
  */
 export async function checkTiff(bytes: Buffer): Promise<number> {
-  const pages = countPages(bytes);
+  const pages = directoriesOf(bytes);
+  // The decoder walks all directories for each page; shown one page at a time, it has one to walk.
+  const shown = Buffer.from(bytes);
+  const little = shown[0] === 0x49;
+  const point = (at: number, to: number): unknown => (little ? shown.writeUInt32LE(to, at) : shown.writeUInt32BE(to, at));
   let allPixels = 0;
-  for (let page = 0; page < pages; page += 1) {
-    const options = { page, pages: 1, failOn: 'truncated', limitInputPixels: tiffLimits.pagePixels, sequentialRead: true } as const;
-    const { width, height } = await reading(sharp(bytes, options).metadata());
-    allPixels += width * height;
-    if (width * height > tiffLimits.pagePixels || allPixels > tiffLimits.allPixels) throw tooManyPixels();
-    await reading(sharp(bytes, options).timeout({ seconds: tiffLimits.pageTimeoutS }).raw().toBuffer());
+  for (const { at, nextAt, next } of pages) {
+    point(4, at);
+    point(nextAt, 0);
+    const image = sharp(shown, { failOn: 'truncated', limitInputPixels: tiffLimits.pagePixels, sequentialRead: true });
+    const { info } = await reading(image.timeout({ seconds: tiffLimits.pageTimeoutS }).raw().toBuffer({ resolveWithObject: true }));
+    point(nextAt, next);
+    allPixels += info.width * info.height;
+    if (allPixels > tiffLimits.allPixels) throw tooManyPixels();
   }
-  return pages;
+  return pages.length;
 }
 
 /**
  * Follows the chain of image directories (TIFF 6.0, section 2) before any decoder is started: a chain that leaves the
  * file, or image data that lie beyond its end, mean truncation; a chain that runs in a circle would never end.
  */
-function countPages(bytes: Buffer): number {
+function directoriesOf(bytes: Buffer): Directory[] {
   const read = reader(bytes);
   const seen = new Set<number>();
+  const found: Directory[] = [];
   for (let at = read.u32(4); at !== 0; ) {
     if (seen.has(at)) throw new FaxError('damaged', 'The pages of the TIFF refer to each other in a circle.');
     seen.add(at);
@@ -43,6 +50,8 @@ function countPages(bytes: Buffer): number {
     const data = new Map<number, number[]>();
     for (let entry = at + 2; entry < at + 2 + entries * 12; entry += 12) {
       const tag = read.u16(entry);
+      const size = (typeBytes[read.u16(entry + 2)] ?? 0) * read.u32(entry + 4);
+      if (size > 4 && read.u32(entry + 8) + size > bytes.length) throw truncated();
       if (dataTags.has(tag)) data.set(tag, valuesOf(read, entry));
     }
     for (const [offsets, sizes] of [[273, 279], [324, 325]] as const) {
@@ -50,14 +59,26 @@ function countPages(bytes: Buffer): number {
         if (offset + (data.get(sizes)?.[n] ?? 0) > bytes.length) throw truncated();
       });
     }
-    at = read.u32(at + 2 + entries * 12);
+    const nextAt = at + 2 + entries * 12;
+    const next = read.u32(nextAt);
+    found.push({ at, nextAt, next });
+    at = next;
   }
-  if (seen.size === 0) throw new FaxError('damaged', 'The TIFF has no page.');
-  return seen.size;
+  if (found.length === 0) throw new FaxError('damaged', 'The TIFF has no page.');
+  return found;
+}
+
+/** Where an image directory begins, where its link to the next one is, and what that says. */
+interface Directory {
+  readonly at: number;
+  readonly nextAt: number;
+  readonly next: number;
 }
 
 /** StripOffsets, StripByteCounts, TileOffsets, TileByteCounts. */
 const dataTags = new Set([273, 279, 324, 325]);
+/** Bytes of one value, by type. */
+const typeBytes = [0, 1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8];
 const maxStrips = 100_000;
 
 interface Reader {

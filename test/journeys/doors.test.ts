@@ -1,7 +1,9 @@
+import { randomBytes } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { request as httpsRequest } from 'node:https';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import sharp from 'sharp';
 import { HttpClient, type HttpAnswer } from '../../server/demo/http-client.ts';
 import { backendKey, backendToken } from '../../server/demo/smart-client.ts';
 import { multiPageTiff, pdfFax, tiffBomb, tiffFax, withOpenAction } from '../support/faxes.ts';
@@ -149,6 +151,15 @@ describe('faxes', () => {
     expect(binary.json()).toMatchObject({ resourceType: 'Binary', contentType, data: fax.toString('base64') });
     const [provenance] = await search(`Provenance?target=DocumentReference/${String(document!.id)}`);
     expect(provenance).toMatchObject({ entity: [{ what: { reference: url } }] });
+  });
+
+  test('the largest fax that is taken can be stored', async () => {
+    const noise = randomBytes(2500 * 2990);
+    const fax = await sharp(noise, { raw: { width: 2500, height: 2990, channels: 1 } }).toColourspace('b-w').tiff({ compression: 'none' }).toBuffer();
+    expect(fax.length).toBeGreaterThan(7_400_000);
+    expect((await post(partner, 'fax', fax, { 'Content-Type': 'image/tiff', 'X-Message-Id': 'largest' })).status).toBe(202);
+    const [document] = await found('DocumentReference?identifier=largest');
+    expect(document).toMatchObject({ content: [{ attachment: { size: fax.length } }] });
   });
 
   test('the same fax again gets the same answer and is stored once', async () => {

@@ -77,3 +77,8 @@ export async function pdfFax(pages = 1, change: (document: PDFDocument) => void 
 export function withOpenAction(type: string): (document: PDFDocument) => void {
   return (document) => document.catalog.set(PDFName.of('OpenAction'), document.context.obj({ Type: 'Action', S: type, JS: PDFString.of('app.alert(1)') }));
 }
+
+/** Marks a PDF as encrypted with the standard handler. */
+export function encrypt({ context }: PDFDocument): void {
+  context.trailerInfo.Encrypt = context.register(context.obj({ Filter: 'Standard', V: 1, R: 2, P: -4 }));
+}
