@@ -168,6 +168,12 @@ describe('a clinician and an app', () => {
     await expect(launch(server, publicApp, nurse, { scope, launch: value })).rejects.toThrow('no form');
   });
 
+  test('a patient gets no other record than their own, whatever an EHR prepared', async () => {
+    const person = await addPerson(server, { patientId: 'pat-1' });
+    const value = await server.auth.createLaunch({ userId: person.id, patient: 'pat-2' });
+    await expect(launch(server, publicApp, person, { scope: 'launch patient/Observation.rs', launch: value })).rejects.toThrow('no form');
+  });
+
   test('without a patient, what needs one is withheld and said so', async () => {
     const nurse = await addPerson(server, { role: 'nurse' });
     const browser = server.browser();
