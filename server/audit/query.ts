@@ -75,7 +75,7 @@ export function toRow({ id, record }: OpenedEntry): RecordRow {
     agent: actor.display ?? actor.id,
     client: actor.clientName ?? actor.clientId ?? record.client?.id ?? '',
     event: record.kind === 'rest' ? record.interaction : `${record.kind} ${record.command ?? record.interaction}`,
-    outcome: [outcomeNames[record.outcome], record.error === undefined ? undefined : `(${record.error})`, record.count === undefined ? undefined : `× ${record.count}`].filter((part) => part !== undefined).join(' '),
+    outcome: [outcomeNames[record.outcome], record.error === undefined ? undefined : `(${record.error})`, (record.count ?? 1) === 1 ? undefined : `× ${record.count ?? 1}`].filter((part) => part !== undefined).join(' '),
     patients: shorten(patientsOf(record)),
     entities: shorten((record.entities ?? []).map((entity) => `${entity.type}/${entity.id}`)),
     address: actor.address ?? '',

@@ -5,6 +5,7 @@ import { createInterface } from 'node:readline';
 import { InterlockError } from '../../resources/outcome/error.ts';
 import { catalogue, type ErrorCode } from '../../resources/outcome/catalogue.ts';
 import { loadConfig, type Config } from '../config/config.ts';
+import { isDataDirUsed } from '../mongo/data-lock.ts';
 import type { CommandInput, CommandResult } from './command.ts';
 
 type Tell = (done: number, total?: number) => void;
@@ -53,6 +54,8 @@ async function byServer(config: Config, name: string, input: CommandInput, tell:
 }
 
 async function headless(config: Config, name: string, input: CommandInput, tell: Tell): Promise<CommandResult> {
+  // A mistyped directory must not become a new, empty installation.
+  if (!isDataDirUsed(config.dataDir)) throw new InterlockError('config-invalid', { detail: 'No server has run in this data directory: start one (npm start), or set INTERLOCK_DATA_DIR and INTERLOCK_KEYS_DIR to its directories.' });
   // Loaded only here: with a server running, the command line stays quick.
   const [{ openServices }, { runCommand }, { createLog }] = await Promise.all([import('../services.ts'), import('./endpoint.ts'), import('../observe/log.ts')]);
   const note = (line: string): void => void process.stderr.write(`${line}\n`);
