@@ -1,0 +1,166 @@
+import { randomBytes } from 'node:crypto';
+import { availableParallelism } from 'node:os';
+import { parseArgs } from 'node:util';
+import { renderTable } from '../../server/cli/render.ts';
+import { ackCode, addPartner, admission, Backend, channelStatus, mllpSender, untilRouted, type PartnerCertificate, type SearchPage } from '../support/callers.ts';
+import { mongodPid, rawMongo } from '../support/raw-mongo.ts';
+import { startTestServer, type TestServer } from '../support/server.ts';
+import { firstBundles, mrnSystem, nameOf, patientBundle, patientOf, source } from './data.ts';
+import { callers, measure, residentMb, type Measured, type Row } from './measure.ts';
+
+/*
+ * `npm run bench [-- --seconds N] [--json]`: figures of a server with its embedded MongoDB on this machine. Eight callers in
+ * this process, over TLS connections that are kept, call the server, which is a process of its own. Beside them stands what
+ * the same mongod does at best for a bare driver in the same run: one lookup by id, one journaled insert.
+ */
+
+const { values } = parseArgs({ options: { seconds: { type: 'string', default: '5' }, json: { type: 'boolean', default: false } } });
+const seconds = Number(values.seconds);
+/** Patients that are made for the searches, beside the loaded ones. */
+const prepared = 200;
+
+const say = (line: string): void => {
+  if (process.stderr.isTTY) process.stderr.write(`\r${line}\u001b[K`);
+};
+
+/** A call that must succeed. */
+async function ok(backend: Backend, method: string, path: string, body?: unknown): Promise<unknown> {
+  const answer = await backend.call(method, path, body);
+  if (answer.status >= 300) throw new Error(`${method} ${path.split('?')[0] ?? ''} was answered ${answer.status}`);
+  return answer.json();
+}
+
+/** A search that must find something: an empty page would be quick for the wrong reason. */
+async function found(backend: Backend, path: string): Promise<number> {
+  const page = (await ok(backend, 'GET', path)) as SearchPage;
+  if ((page.entry?.length ?? 0) === 0) throw new Error(`${path.split('?')[0] ?? ''}: nothing found`);
+  return 1;
+}
+
+/** Loads what the rows work on. @returns resources per second while loading, and the patients to ask for */
+async function prepare(backend: Backend): Promise<{ readonly loaded: Measured; readonly patients: readonly { readonly id: string; readonly n: number }[] }> {
+  const bundles = firstBundles();
+  const timesMs: number[] = [];
+  for (const [index, { body }] of bundles.entries()) {
+    say(`loading ${source}: ${index + 1} of ${bundles.length}`);
+    const sentMs = performance.now();
+    await ok(backend, 'POST', '', body);
+    timesMs.push(performance.now() - sentMs);
+  }
+  const tookS = timesMs.reduce((sum, ms) => sum + ms, 0) / 1000;
+  const resources = bundles.reduce((sum, bundle) => sum + bundle.resources, 0);
+  timesMs.sort((left, right) => left - right);
+  const at = (share: number): number => timesMs[Math.min(timesMs.length - 1, Math.floor(timesMs.length * share))]!;
+  const loaded = { row: `load of ${bundles.length} ${source}, one caller`, unit: 'resources', perSecond: resources / tookS, p50Ms: at(0.5), p95Ms: at(0.95), p99Ms: at(0.99), failed: 0 };
+  const patients: { id: string; n: number }[] = [];
+  for (let n = 0; n < prepared; n += callers) {
+    say(`making patients: ${n} of ${prepared}`);
+    await Promise.all(Array.from({ length: callers }, async (_, caller) => {
+      const { entry } = (await ok(backend, 'POST', '', patientBundle(`P${n + caller}`, n + caller).body)) as { entry: { response: { location: string } }[] };
+      patients.push({ id: /Patient\/([^/]+)/.exec(entry[0]!.response.location)![1]!, n: n + caller });
+    }));
+  }
+  return { loaded, patients };
+}
+
+/** What the FHIR API is asked for. */
+function fhirRows(backend: Backend, patients: readonly { readonly id: string; readonly n: number }[]): Row[] {
+  const patient = (caller: number, n: number) => patients[(caller * 31 + n) % patients.length]!;
+  const search = (row: string, path: (one: { readonly id: string; readonly n: number }) => string): Row => ({ row, unit: 'requests', call: async (caller, n) => found(backend, path(patient(caller, n))) });
+  return [
+    { row: 'create Patient', unit: 'requests', call: async (caller, n) => (await ok(backend, 'POST', 'Patient', patientOf(`C${caller}-${n}`, n)), 1) },
+    { row: 'read Patient', unit: 'requests', call: async (caller, n) => (await ok(backend, 'GET', `Patient/${patient(caller, n).id}`), 1) },
+    // Each caller updates patients of its own: conflicts are a matter of tests.
+    { row: 'update Patient', unit: 'requests', call: async (caller, n) => {
+      const own = patients[((n * callers) + caller) % patients.length]!;
+      await ok(backend, 'PUT', `Patient/${own.id}`, { ...patientOf(`P${own.n}`, own.n), id: own.id, multipleBirthInteger: n });
+      return 1;
+    } },
+    search('search Patient by family and given', ({ n }) => `Patient?${new URLSearchParams({ ...nameOf(n) }).toString()}`),
+    search('search Patient by identifier', ({ n }) => `Patient?identifier=${mrnSystem}|P${n}`),
+    search('search Encounters of a patient', ({ id }) => `Encounter?patient=${id}`),
+    search('search MedicationRequests with _include', ({ id }) => `MedicationRequest?patient=${id}&_include=MedicationRequest:requester`),
+    search('search lab Observations by date, newest first', ({ id }) => `Observation?patient=${id}&category=laboratory&_sort=-date`),
+    { row: 'transaction Bundle of 32', unit: 'resources', call: async (caller, n) => {
+      const { body, resources } = patientBundle(`B${caller}-${n}`, n);
+      await ok(backend, 'POST', '', body);
+      return resources;
+    } },
+  ];
+}
+
+/** ADT messages over MLLP, one connection per caller; then how quickly the router stores what was acknowledged. */
+async function hl7v2(server: TestServer, partner: PartnerCertificate): Promise<Omit<Measured, 'serverMb' | 'mongodMb'>[]> {
+  const senders = await Promise.all(Array.from({ length: callers }, async () => mllpSender(server, partner)));
+  const beganMs = performance.now();
+  const before = (await channelStatus(server)).counts.stored;
+  const acknowledged = await measure({
+    row: 'HL7v2 ADT^A01 acknowledged', unit: 'messages',
+    call: async (caller, n) => {
+      const ack = await senders[caller]!.send(admission({ controlId: `B${caller}-${n}`, mrn: `V${caller}-${n}`, ...nameOf(n) }));
+      if (ackCode(ack) !== 'AA') throw new Error(`answered ${ackCode(ack)}`);
+      return 1;
+    },
+  }, seconds);
+  for (const sender of senders) sender.close();
+  const { counts } = await untilRouted(server, 600_000, (waiting) => say(`HL7v2: ${waiting} messages wait to be stored`));
+  const perSecond = (counts.stored - before) / ((performance.now() - beganMs) / 1000);
+  return [acknowledged, { row: 'HL7v2 ADT^A01 stored', unit: 'messages', perSecond, p50Ms: Number.NaN, p95Ms: Number.NaN, p99Ms: Number.NaN, failed: counts.failed }];
+}
+
+/** What the same mongod does for a bare driver: the least that a read and a write cost. */
+async function floor(server: TestServer): Promise<{ readonly find: Measured; readonly insert: Measured }> {
+  const raw = await rawMongo(server);
+  const collection = raw.useDb('bench_floor').collection<{ _id: number; body: Buffer }>('documents');
+  const body = randomBytes(2_000);
+  const documents = 1_000;
+  const writeConcern = { w: 'majority', j: true } as const;
+  await collection.insertMany(Array.from({ length: documents }, (_, _id) => ({ _id, body })), { writeConcern });
+  let next = documents;
+  const find = await measure({ row: 'driver alone: findOne by _id, 2 kB', unit: 'requests', call: async (caller, n) => (await collection.findOne({ _id: (caller * 97 + n) % documents }), 1) }, seconds);
+  const insert = await measure({ row: 'driver alone: insert, majority and journal, 2 kB', unit: 'requests', call: async () => (await collection.insertOne({ _id: (next += 1), body }, { writeConcern }), 1) }, seconds);
+  await raw.useDb('bench_floor').dropDatabase();
+  await raw.close();
+  return { find, insert };
+}
+
+const isWrite = (row: string): boolean => /^(?:create|update|transaction|load|HL7v2)/.test(row);
+
+function table(measured: readonly Measured[], { find, insert }: { readonly find: Measured; readonly insert: Measured }): string {
+  const number = (value: number | undefined, digits = 1): string => (value === undefined || Number.isNaN(value) ? '' : value.toFixed(digits));
+  const rows = measured.map((one) => {
+    const least = one === find || one === insert ? undefined : isWrite(one.row) ? insert : find;
+    return [
+      one.row, number(one.perSecond), one.unit, number(one.p50Ms), number(one.p95Ms), number(one.p99Ms), number(one.serverMb, 0), number(one.mongodMb, 0),
+      least === undefined ? '' : number(one.perSecond / least.perSecond, 3), String(one.failed || ''),
+    ];
+  });
+  return renderTable(['row', 'per second', 'of', 'p50 ms', 'p95 ms', 'p99 ms', 'server MB', 'mongod MB', 'to driver', 'failed'], rows);
+}
+
+async function main(): Promise<void> {
+  const server = await startTestServer({ INTERLOCK_REQUESTS_PER_MINUTE: '1000000' });
+  try {
+    const backend = await Backend.register(server);
+    const partner = await addPartner(server, 'bench');
+    const memory = () => ({ serverMb: residentMb(server.pid())!, mongodMb: residentMb(mongodPid(server))! });
+    const { loaded, patients } = await prepare(backend);
+    const measured: Measured[] = [{ ...loaded, ...memory() }];
+    for (const row of fhirRows(backend, patients)) {
+      say(row.row);
+      measured.push({ ...(await measure(row, seconds)), ...memory() });
+    }
+    for (const row of await hl7v2(server, partner)) measured.push({ ...row, ...memory() });
+    say('driver alone');
+    const least = await floor(server);
+    measured.push(least.find, least.insert);
+    say('');
+    if (values.json) console.log(JSON.stringify({ callers, seconds, source, rows: measured }, null, 2));
+    else console.log(`${callers} callers, ${seconds} s a row, ${availableParallelism()} processors, data: ${source}\n\n${table(measured, least)}\n\n"to driver": rate divided by that of the bare driver on the same mongod, findOne for reads and insert for writes.`);
+    backend.close();
+  } finally {
+    await server.remove();
+  }
+}
+
+await main();

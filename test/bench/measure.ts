@@ -1,0 +1,67 @@
+import { readFileSync } from 'node:fs';
+
+/** What one row measured. */
+export interface Measured {
+  readonly row: string;
+  /** What is counted: requests, resources, messages. */
+  readonly unit: string;
+  readonly perSecond: number;
+  readonly p50Ms: number;
+  readonly p95Ms: number;
+  readonly p99Ms: number;
+  /** Calls that failed; the figures are of the others. */
+  readonly failed: number;
+  readonly serverMb?: number;
+  readonly mongodMb?: number;
+}
+
+/** One thing to measure. */
+export interface Row {
+  readonly row: string;
+  readonly unit: string;
+  /** Does it once, as the `caller`-th of several at the same time. @returns how many units that was */
+  readonly call: (caller: number, n: number) => Promise<number>;
+}
+
+/** Callers at the same time. */
+export const callers = 8;
+
+/** Calls that warm up code and caches and are not counted, of each caller. */
+const warmUps = 5;
+
+/** Lets all callers repeat one call for some time. */
+export async function measure({ row, unit, call }: Row, seconds: number): Promise<Omit<Measured, 'serverMb' | 'mongodMb'>> {
+  const timesMs: number[] = [];
+  let [units, failed, lastError] = [0, 0, ''];
+  const each = async (work: (caller: number) => Promise<void>): Promise<unknown> => Promise.all(Array.from({ length: callers }, (_, caller) => work(caller)));
+  await each(async (caller) => {
+    for (let n = 0; n < warmUps; n += 1) await call(caller, n);
+  });
+  const beganMs = performance.now();
+  await each(async (caller) => {
+    for (let n = warmUps; performance.now() - beganMs < seconds * 1000; n += 1) {
+      const sentMs = performance.now();
+      try {
+        units += await call(caller, n);
+        timesMs.push(performance.now() - sentMs);
+      } catch (error) {
+        failed += 1;
+        lastError = error instanceof Error ? error.message : 'unknown';
+      }
+    }
+  });
+  const tookS = (performance.now() - beganMs) / 1000;
+  if (failed > 0) console.error(`${row}: ${failed} calls failed, the last with: ${lastError}`);
+  timesMs.sort((left, right) => left - right);
+  const percentile = (share: number): number => timesMs[Math.min(timesMs.length - 1, Math.floor(timesMs.length * share))] ?? Number.NaN;
+  return { row, unit, perSecond: units / tookS, p50Ms: percentile(0.5), p95Ms: percentile(0.95), p99Ms: percentile(0.99), failed };
+}
+
+/** Memory that a process holds, MB; undefined where the system does not tell. */
+export function residentMb(pid: number): number | undefined {
+  try {
+    return Number(/^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) / 1024;
+  } catch {
+    return undefined;
+  }
+}

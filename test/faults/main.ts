@@ -1,0 +1,83 @@
+import { parseArgs } from 'node:util';
+import { startTestServer } from '../support/server.ts';
+import { huntCanaries } from './canaries.ts';
+import { raceCreates } from './conditional-creates.ts';
+import { killRounds } from './kill.ts';
+import { standStill } from './outage.ts';
+
+/*
+ * The long fault runs: `npm run faults -- canaries|kill|creates|outage [--seed N] [--rounds N]`. The tests of the same name
+ * run them in small. Each ends with 1 if what must not happen did.
+ */
+
+interface Outcome {
+  readonly passed: boolean;
+  readonly report: unknown;
+}
+
+interface Run {
+  /** Canaries, kills, races or seconds of outage. */
+  readonly rounds: number;
+  readonly run: (rounds: number, seed: number) => Promise<Outcome>;
+}
+
+const runs: Readonly<Record<string, Run>> = {
+  canaries: {
+    rounds: 500,
+    run: async (rounds, seed) => {
+      const report = await huntCanaries(rounds, seed);
+      const { hits, canaries, control } = report;
+      const seen = control.inDocuments === canaries && Object.values(control.inLogs).every((count) => count === canaries) && control.inFiles > canaries / 2;
+      return { passed: hits.length === 0 && seen, report };
+    },
+  },
+  kill: {
+    rounds: 20,
+    run: async (rounds, seed) => {
+      const report = await killRounds(rounds, seed, console.log);
+      const { lost, doubled, unaudited, phantoms, auditIntact, deadLetters } = report;
+      return { passed: [lost, doubled, unaudited, phantoms].every(({ length }) => length === 0) && auditIntact && deadLetters === 0, report };
+    },
+  },
+  creates: {
+    rounds: 100,
+    run: async (rounds) => {
+      const server = await startTestServer();
+      try {
+        const results = await raceCreates(server, rounds);
+        const wrong = results.filter(({ answered, stored }) => answered['201'] !== 1 || answered['200'] !== 7 || stored !== 1);
+        return { passed: wrong.length === 0, report: { races: results.length, wrong } };
+      } finally {
+        await server.remove();
+      }
+    },
+  },
+  outage: {
+    rounds: 60,
+    run: async (rounds) => {
+      const server = await startTestServer();
+      try {
+        const report = await standStill(server, rounds * 1000);
+        const { during, disclosed, lost, auditIntact } = report;
+        return { passed: Object.keys(during).every((status) => status === '503') && disclosed === 0 && lost.length === 0 && auditIntact, report };
+      } finally {
+        await server.remove();
+      }
+    },
+  },
+};
+
+const { values, positionals } = parseArgs({ allowPositionals: true, options: { seed: { type: 'string' }, rounds: { type: 'string' } } });
+const chosen = runs[positionals[0] ?? ''];
+if (chosen === undefined) {
+  console.error(`npm run faults -- ${Object.keys(runs).join('|')} [--seed N] [--rounds N]`);
+  process.exitCode = 2;
+} else {
+  const seed = Number(values.seed ?? Date.now() % 2 ** 32);
+  console.log(`seed ${seed}`);
+  const beganMs = performance.now();
+  const { passed, report } = await chosen.run(Number(values.rounds ?? chosen.rounds), seed);
+  console.log(JSON.stringify(report, null, 2));
+  console.log(`${passed ? 'passed' : 'FAILED'} after ${((performance.now() - beganMs) / 1000).toFixed(0)} s, seed ${seed}`);
+  process.exitCode = passed ? 0 : 1;
+}
