@@ -31,6 +31,8 @@ export interface FhirRequest {
     readonly ifNoneMatch?: string;
     readonly ifModifiedSince?: string;
     readonly ifNoneExist?: string;
+    /** Only where the native format of a Binary was asked for. */
+    readonly accept?: string;
   };
   /** Body bytes as they came. */
   readonly body?: Buffer;

@@ -89,7 +89,8 @@ function toFhirRequest(request: Request): FhirRequest {
   const { method } = request;
   const body = Buffer.isBuffer(request.body) && request.body.length > 0 ? request.body : undefined;
   const path = url.pathname.slice(1);
-  assertAcceptable(request, url.searchParams);
+  const native = nativeFormatOf(request, path, url.searchParams);
+  if (native === undefined) assertAcceptable(request, url.searchParams);
   const query: [string, string][] = [...url.searchParams];
   const isForm = method === 'POST' && /(?:^|\/)_search$/.test(path);
   if (body !== undefined && (isForm || method === 'POST' || method === 'PUT' || method === 'PATCH')) {
@@ -97,7 +98,7 @@ function toFhirRequest(request: Request): FhirRequest {
     if (!(isForm ? formType : bodyTypes).test(contentType)) throw new InterlockError('media-type-unsupported');
     if (isForm) query.push(...new URLSearchParams(body.toString()));
   }
-  const named = { prefer: request.get('prefer'), ifMatch: request.get('if-match'), ifNoneMatch: request.get('if-none-match'), ifModifiedSince: request.get('if-modified-since'), ifNoneExist: request.get('if-none-exist') };
+  const named = { prefer: request.get('prefer'), ifMatch: request.get('if-match'), ifNoneMatch: request.get('if-none-match'), ifModifiedSince: request.get('if-modified-since'), ifNoneExist: request.get('if-none-exist'), accept: native };
   return {
     method,
     path,
@@ -105,6 +106,12 @@ function toFhirRequest(request: Request): FhirRequest {
     headers: Object.fromEntries(Object.entries(named).filter(([, value]) => value !== undefined)),
     ...(body === undefined || isForm ? {} : { body }),
   };
+}
+
+/** The media types that a read of a Binary asks for, if FHIR JSON is not among them (https://hl7.org/fhir/R4/binary.html#rest). */
+function nativeFormatOf(request: Request, path: string, query: URLSearchParams): string | undefined {
+  if ((request.method !== 'GET' && request.method !== 'HEAD') || !/^Binary\/[^/]+(?:\/_history\/[^/]+)?$/.test(path) || query.has('_format')) return undefined;
+  return request.accepts(['application/fhir+json', 'application/json']) === false ? request.get('accept') : undefined;
 }
 
 /** JSON is the only format; a request that can take nothing else than another is told so (https://hl7.org/fhir/R4/http.html#mime-type). */
@@ -137,7 +144,9 @@ async function respond(options: FhirHttpOptions, request: Request, response: Res
     } else options.log.error('request failed unexpectedly', { requestId, method: request.method, errorName: error instanceof Error ? error.name : 'unknown', audited: GuardedRepository.isAudited(error) });
     result = { status, headers, body: Buffer.from(JSON.stringify(outcome)) };
   }
-  response.status(result.status).set(result.headers);
+  response.status(result.status);
+  // As they are: express would add a charset to a Binary's text/… types.
+  for (const [name, value] of Object.entries(result.headers)) response.setHeader(name, value);
   if (request.method === 'HEAD' || result.body === undefined) response.end();
   else response.set('Content-Length', String(result.body.length)).end(result.body);
 }

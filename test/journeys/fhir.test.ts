@@ -66,6 +66,14 @@ describe('one resource', () => {
     expect([head.status, head.body.length, head.headers['etag']]).toEqual([200, 0, 'W/"1"']);
   });
 
+  test('if a Binary, can be read in its own format', async () => {
+    const { id } = await all.create({ resourceType: 'Binary', contentType: 'text/plain', data: Buffer.from('plain words').toString('base64') });
+    const native = await all.send('GET', `Binary/${id}`, undefined, { Accept: 'text/plain' });
+    expect([native.status, native.headers['content-type'], native.headers['content-disposition'], native.body.toString()]).toEqual([200, 'text/plain', 'attachment', 'plain words']);
+    expect((await all.send('GET', `Binary/${id}`, undefined, { Accept: 'image/png' })).status).toBe(406);
+    expect((await all.get(`Binary/${id}`)).resourceType).toBe('Binary');
+  });
+
   test('is returned as the client prefers', async () => {
     const minimal = await all.send('POST', 'Patient', patient('Prefer'), { Prefer: 'return=minimal' });
     expect([minimal.status, minimal.body.length]).toEqual([201, 0]);

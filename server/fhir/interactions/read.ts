@@ -1,3 +1,5 @@
+import { InterlockError } from '../../../resources/outcome/error.ts';
+import type { StoredVersion } from '../../storage/contract.ts';
 import { fhirJson, resourceResponse, versionHeaders } from '../responses.ts';
 import type { Exchange, FhirResponse } from '../exchange.ts';
 
@@ -10,12 +12,29 @@ export async function read({ guard, type, id, request }: Exchange): Promise<Fhir
     ifNoneMatch !== undefined
       ? ifNoneMatch.split(',').some((tag) => tag.trim() === '*' || tag.trim().replace(/^W\//, '') === `"${version.versionId}"`)
       : ifModifiedSince !== undefined && Math.floor(version.lastUpdated.getTime() / 1000) * 1000 <= Date.parse(ifModifiedSince);
-  return unchanged ? { status: 304, headers } : resourceResponse(200, version);
+  return unchanged ? { status: 304, headers } : content(version, request.headers.accept);
 }
 
 /** Reads one version of a resource (https://hl7.org/fhir/R4/http.html#vread). */
-export async function vread({ guard, type, id, versionId }: Exchange): Promise<FhirResponse> {
-  return resourceResponse(200, await guard.vread(type!, id!, versionId!));
+export async function vread({ guard, type, id, versionId, request }: Exchange): Promise<FhirResponse> {
+  return content(await guard.vread(type!, id!, versionId!), request.headers.accept);
+}
+
+/**
+ * The resource, or a Binary's own bytes where its native format was asked for (https://hl7.org/fhir/R4/binary.html#rest).
+ * Never shown in place by a browser: what a partner sent could be a page.
+ * @throws InterlockError `not-acceptable` if the Binary is of another type than asked for
+ */
+function content(version: StoredVersion, accept: string | undefined): FhirResponse {
+  if (accept === undefined) return resourceResponse(200, version);
+  const { contentType, data } = version.resource() as { contentType?: string; data?: string };
+  const [mediaType = 'application/octet-stream'] = (contentType ?? '').split(';');
+  const isWanted = accept.split(',').some((range) => {
+    const [wanted = ''] = range.trim().toLowerCase().split(';');
+    return wanted === '*/*' || wanted === mediaType.toLowerCase() || (wanted.endsWith('/*') && mediaType.toLowerCase().startsWith(wanted.slice(0, -1)));
+  });
+  if (!isWanted) throw new InterlockError('not-acceptable', { detail: 'The Binary is of another type.' });
+  return { status: 200, headers: { ...versionHeaders(version), 'Content-Type': mediaType, 'Content-Disposition': 'attachment' }, body: Buffer.from(data ?? '', 'base64') };
 }
 
 /** The CapabilityStatement (https://hl7.org/fhir/R4/http.html#capabilities). Public, and the same for everyone. */
