@@ -6,12 +6,6 @@ import { unescape, type Delimiters } from './escape.ts';
 /** Bounds that no honest message reaches; beyond them a message is refused before it costs more. */
 export const messageLimits = { segments: 20_000, fieldsPerSegment: 1_000, characters: 64 * 1024 * 1024 } as const;
 
-/** The part of node-hl7-client's nodes that is used here. */
-interface Node {
-  toRaw(): string;
-  toArray(): Node[];
-}
-
 /** A repetition of a field, a component or a subcomponent. */
 export interface V2Part {
   /** As sent, escapes and delimiters included. */
@@ -75,38 +69,68 @@ const structures: Readonly<Record<string, string>> = {
   A34: 'ADT_A30', A39: 'ADT_A39', A40: 'ADT_A39', A47: 'ADT_A30', O25: 'RDE_O11',
 };
 
-const emptyPart: V2Part = { raw: '', text: '', whole: '', isNull: false, isEmpty: true, at: () => emptyPart };
-
 /** False for text of blanks and delimiters only: `^^^` is an address of no parts. */
-function holdsAnything(raw: string, separators: readonly string[]): boolean {
-  for (const character of raw) if (character.trim() !== '' && !separators.includes(character)) return true;
+function holdsAnything(raw: string, { component, subcomponent, repetition }: Delimiters): boolean {
+  for (let index = 0; index < raw.length; index += 1) {
+    const character = raw.charAt(index);
+    if (character !== component && character !== subcomponent && character !== repetition && character.trim() !== '') return true;
+  }
   return false;
 }
 
-/** A part over a library node; `depth` counts the levels that may still be split. */
-function partOf(node: Node, depth: number, delimiters: Delimiters): V2Part {
-  const raw = node.toRaw();
-  const trimmed = raw.trim();
-  if (!holdsAnything(raw, [delimiters.component, delimiters.subcomponent])) return emptyPart;
-  let children: V2Part[] | undefined;
-  const part: V2Part = {
-    raw,
-    isNull: trimmed === '""',
-    isEmpty: false,
-    get text(): string {
-      const leaf = depth === 0 ? raw : part.at(1).text;
-      return depth > 0 ? leaf : leaf.trim() === '""' ? '' : unescape(leaf, delimiters).trim();
-    },
-    get whole(): string {
-      return trimmed === '""' ? '' : unescape(raw, delimiters).trim();
-    },
-    at(position: number): V2Part {
-      if (depth === 0) return position === 1 ? part : emptyPart;
-      children ??= node.toArray().map((child) => partOf(child, depth - 1, delimiters));
-      return children[position - 1] ?? emptyPart;
-    },
-  };
-  return part;
+/** A part holds its text and is split when asked for: most of what a message holds is never read. */
+class Part implements V2Part {
+  readonly raw: string;
+  readonly isEmpty: boolean;
+  private readonly delimiters: Delimiters;
+  /** Levels below that may still be split. */
+  private readonly depth: number;
+  private known: string | undefined;
+  private pieces: string[] | undefined;
+  private readonly parts: V2Part[] = [];
+
+  constructor(raw: string, depth: number, delimiters: Delimiters) {
+    this.raw = raw;
+    this.depth = depth;
+    this.delimiters = delimiters;
+    this.isEmpty = raw === '';
+  }
+
+  get isNull(): boolean {
+    return this.raw.includes('""') && this.raw.trim() === '""';
+  }
+
+  get text(): string {
+    return (this.known ??= this.plain(this.firstLeaf()));
+  }
+
+  get whole(): string {
+    return this.plain(this.raw);
+  }
+
+  at(position: number): V2Part {
+    if (this.depth === 0) return position === 1 ? this : emptyPart;
+    this.pieces ??= this.raw.split(this.depth === 2 ? this.delimiters.component : this.delimiters.subcomponent);
+    const piece = this.pieces[position - 1];
+    return piece === undefined ? emptyPart : (this.parts[position] ??= partOf(piece, this.depth - 1, this.delimiters));
+  }
+
+  private firstLeaf(): string {
+    const component = this.raw.indexOf(this.delimiters.component);
+    const first = component < 0 ? this.raw : this.raw.slice(0, component);
+    const subcomponent = first.indexOf(this.delimiters.subcomponent);
+    return subcomponent < 0 ? first : first.slice(0, subcomponent);
+  }
+
+  private plain(text: string): string {
+    return text.trim() === '""' ? '' : unescape(text, this.delimiters).trim();
+  }
+}
+
+const emptyPart: V2Part = new Part('', 0, { field: '', component: '', repetition: '', escape: '', subcomponent: '' });
+
+function partOf(raw: string, depth: number, delimiters: Delimiters): V2Part {
+  return holdsAnything(raw, delimiters) ? new Part(raw, depth, delimiters) : emptyPart;
 }
 
 /** A part for text that is not split at all, such as MSH-1 and MSH-2. */
@@ -115,40 +139,58 @@ function verbatim(raw: string): V2Part {
 }
 
 /**
- * node-hl7-client splits the segments. It is given them one by one because its constructor takes the text `MSH|` anywhere
- * for a second message (a sending application called MSH is enough), throws on blank lines, and takes a short MSH-2 apart
- * wrongly. Unescaping is done in escape.ts: the library's drops what it does not know.
+ * node-hl7-client splits segments into fields. It is given them one by one because its constructor takes the text `MSH|`
+ * anywhere for a second message (a sending application called MSH is enough), throws on blank lines, and takes a short MSH-2
+ * apart wrongly. What is in a field is split here: each of the library's nodes is an event emitter, which costs more than
+ * the rest of a map. Unescaping is done in escape.ts: the library's drops what it does not know.
  */
 class Splitter extends Message {
   constructor(delimiters: Delimiters) {
     super({ text: `MSH${delimiters.field}${delimiters.component}${delimiters.repetition}${delimiters.escape}${delimiters.subcomponent}` });
   }
 
-  split(line: string): Node {
-    return this.addChild(line);
+  /** The segment's name and its fields. */
+  split(line: string): string[] {
+    return this.addChild(line).toArray().map((field) => field.toRaw());
   }
 }
 
-function segmentOf(node: Node, name: string, occurrence: number, delimiters: Delimiters): V2Segment {
-  const nodes = node.toArray();
-  if (nodes.length > messageLimits.fieldsPerSegment) throw new V2Error('207', { segment: name, sequence: occurrence }, 'too many fields');
-  // In a header segment the field separator itself is field 1, so the library's children are off by one.
-  const shift = name === 'MSH' ? 1 : 0;
-  const cache = new Map<number, readonly V2Part[]>();
-  const field = (number: number): readonly V2Part[] => {
-    let parts = cache.get(number);
-    if (parts === undefined) {
-      const child = number - shift < 1 ? undefined : nodes[number - shift];
-      if (shift === 1 && number <= 2) parts = [verbatim(number === 1 ? delimiters.field : (nodes[1]?.toRaw() ?? ''))];
-      else parts = child === undefined ? [] : child.toArray().map((repetition) => partOf(repetition, 2, delimiters)).filter((part) => !part.isEmpty);
-      cache.set(number, parts);
-    }
-    return parts;
-  };
-  const separators = [delimiters.component, delimiters.subcomponent, delimiters.repetition];
-  const populated = shift === 1 ? [1, 2] : [];
-  for (let number = 1 + shift * 2; number < nodes.length + shift; number += 1) if (holdsAnything(nodes[number - shift]?.toRaw() ?? '', separators)) populated.push(number);
-  return { name, occurrence, populated, field };
+const none: readonly V2Part[] = [];
+
+class Segment implements V2Segment {
+  readonly name: string;
+  readonly occurrence: number;
+  private readonly delimiters: Delimiters;
+  /** By number; what precedes the first is the segment's name. */
+  private readonly raw: readonly string[];
+  private readonly fields: (readonly V2Part[])[] = [];
+
+  constructor(raw: readonly string[], name: string, occurrence: number, delimiters: Delimiters) {
+    this.raw = raw;
+    this.name = name;
+    this.occurrence = occurrence;
+    this.delimiters = delimiters;
+  }
+
+  get populated(): readonly number[] {
+    return this.raw.flatMap((raw, number) => (number > 0 && (number <= this.verbatim || holdsAnything(raw, this.delimiters)) ? [number] : []));
+  }
+
+  field(number: number): readonly V2Part[] {
+    return (this.fields[number] ??= this.partsOf(number));
+  }
+
+  private partsOf(number: number): readonly V2Part[] {
+    const raw = number < 1 ? '' : (this.raw[number] ?? '');
+    if (number <= this.verbatim && number > 0) return [verbatim(raw)];
+    if (raw === '') return none;
+    return raw.split(this.delimiters.repetition).map((repetition) => partOf(repetition, 2, this.delimiters)).filter((part) => !part.isEmpty);
+  }
+
+  /** MSH-1 and MSH-2 hold the delimiters. */
+  private get verbatim(): number {
+    return this.name === 'MSH' ? 2 : 0;
+  }
 }
 
 /** @throws V2Error 100 when the text does not start with MSH, 102 when its delimiters are unusable */
@@ -219,7 +261,10 @@ export function parseMessage(input: string): V2Message {
     const occurrence = (counts.get(name) ?? 0) + 1;
     counts.set(name, occurrence);
     if (name === 'MSH' && occurrence > 1) throw new V2Error('100', { segment: 'MSH', sequence: occurrence }, 'several messages at once need a batch');
-    return segmentOf(splitter.split(line), name, occurrence, delimiters);
+    const fields = splitter.split(line);
+    if (fields.length > messageLimits.fieldsPerSegment) throw new V2Error('207', { segment: name, sequence: occurrence }, 'too many fields');
+    // In a header segment the field separator itself is field 1.
+    return new Segment(name === 'MSH' ? fields.toSpliced(1, 0, delimiters.field) : fields, name, occurrence, delimiters);
   });
   const msh = segments[0];
   if (msh === undefined) throw new V2Error('100', { segment: 'MSH', sequence: 1 });
