@@ -4,17 +4,17 @@ import { InterlockError } from '../resources/outcome/error.ts';
 import { loadConfig } from './config/config.ts';
 import { createHttpServer } from './http.ts';
 import { createLog } from './observe/log.ts';
-import { openServices, type Services } from './services.ts';
+import { listening, openServices, type Services } from './services.ts';
 
 /** Starts the server and prints one line when it is ready. */
 async function main(): Promise<void> {
   const { config, warnings } = loadConfig(process.env);
   const log = createLog(config.logLevel);
   // Filled in as they come up: a signal may arrive before that.
-  const running: { services?: Services; server?: Server } = {};
+  const running: { services?: Promise<Services>; server?: Server } = {};
   let stopping: Promise<void> | undefined;
   const stop = (exitCode: number): void => {
-    stopping ??= drain(running.server, running.services, config.shutdownTimeoutMs).then(
+    stopping ??= drain(running, config.shutdownTimeoutMs).then(
       () => process.exit(exitCode),
       () => process.exit(1),
     );
@@ -29,19 +29,26 @@ async function main(): Promise<void> {
     log.error('unhandled rejection', { errorName: reason instanceof Error ? reason.name : 'unknown' });
   });
 
-  const services = await openServices({ config, log, serve: true, onProgress: say, onFatal: () => stop(1) });
-  running.services = services;
+  running.services = openServices({ config, log, serve: true, onProgress: say, onFatal: () => stop(1) });
+  const services = await running.services;
+  if (stopping !== undefined) return;
   const server = createHttpServer(services);
   running.server = server;
   server.listen(config.port, config.host);
-  await listening(server, config.port);
+  try {
+    await listening(config.port, 'INTERLOCK_PORT', once(server, 'listening'));
+  } catch (error) {
+    // The database is a process of its own, which would stay.
+    await services.close();
+    throw error;
+  }
   services.issueOperatorCertificate();
   for (const warning of [...warnings, ...services.warnings]) say(`warning: ${warning}`);
   say(`Interlock is ready: FHIR ${config.baseUrl}/fhir/R4, HL7v2 mllps://${config.host}:${config.mllpPort}, health ${config.baseUrl}/readyz, CA ${config.dataDir}/pki/ca.crt`);
 }
 
 /** SIGTERM has to be over within 10 seconds; what is not done by then is cut off. No new work, then what is under way, then the parts in reverse order. */
-async function drain(server: Server | undefined, services: Services | undefined, timeoutMs: number): Promise<void> {
+async function drain({ server, services }: { server?: Server; services?: Promise<Services> }, timeoutMs: number): Promise<void> {
   const cut = setTimeout(() => process.exit(1), timeoutMs);
   cut.unref();
   if (server?.listening === true) {
@@ -52,16 +59,8 @@ async function drain(server: Server | undefined, services: Services | undefined,
     await closed;
     clearTimeout(patience);
   }
-  await services?.close();
-}
-
-async function listening(server: Server, port: number): Promise<void> {
-  try {
-    await once(server, 'listening');
-  } catch (cause) {
-    const taken = cause instanceof Error && 'code' in cause && cause.code === 'EADDRINUSE';
-    throw new InterlockError('config-invalid', { detail: taken ? `Port ${port} is taken; stop what listens there or set INTERLOCK_PORT.` : 'The server cannot listen; check INTERLOCK_HOST and INTERLOCK_PORT.', cause });
-  }
+  // While they are still being opened: what comes of it is closed, or has closed itself.
+  await (await services?.catch(() => undefined))?.close();
 }
 
 function say(line: string): void {

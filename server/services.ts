@@ -23,7 +23,7 @@ import { isDataDirUsed, lockDataDir } from './mongo/data-lock.ts';
 import { MongoKeyStore } from './mongo/key-store.ts';
 import type { Log } from './observe/log.ts';
 import { PartnerRegistry } from './partners/registry.ts';
-import { assertKeysOutsideData } from './pki/files.ts';
+import { assertKeysOutsideData, errnoCode } from './pki/files.ts';
 import { Pki } from './pki/pki.ts';
 import { peerOf } from './pki/tls.ts';
 import { Epoch } from './storage/epochs.ts';
@@ -99,7 +99,7 @@ export async function openServices(options: ServicesOptions): Promise<Services> 
     const guard: GuardServices = { store, audit, auditEvents: auditReader, nowMs, values };
     const auth = opened(await createAuth({ app: mongo.app, keyring, audit, issuer: `${config.baseUrl}/oauth2`, fhirBaseUrl, log, nowMs, lifetimes: lifetimesOf(config), partnerOf: async (socket) => partnerNameOf(pki, socket) }), async (part) => part.close());
     const channels = opened(
-      await Channels.start({
+      await listening(config.mllpPort, 'INTERLOCK_MLLP_PORT', Channels.start({
         definitions: channelDefinitions(config, options.serve),
         formats: messageFormats(),
         connection: mongo.app,
@@ -113,7 +113,7 @@ export async function openServices(options: ServicesOptions): Promise<Services> 
         tls: pki.tlsOptions('required'),
         owner: epoch.id,
         limits: { mllp: { maxConnections: config.mllpMaxConnections } },
-      }),
+      })),
       async (part) => part.stop(4_000),
     );
     opened(keepPurged(channels, config.inboxRetentionS * 1000, log), (timer) => clearInterval(timer));
@@ -134,6 +134,21 @@ export async function openServices(options: ServicesOptions): Promise<Services> 
 }
 
 type Closer = () => unknown;
+
+/**
+ * Waits for a listener.
+ * @throws InterlockError `config-invalid` that names the port and the setting if it is taken or cannot be had
+ */
+export async function listening<T>(port: number, variable: string, listener: Promise<T>): Promise<T> {
+  try {
+    return await listener;
+  } catch (cause) {
+    const code = errnoCode(cause);
+    if (code === 'EADDRINUSE') throw new InterlockError('config-invalid', { detail: `Port ${port} is taken; stop what listens there or set ${variable}.`, cause });
+    if (code === 'EACCES' || code === 'EADDRNOTAVAIL') throw new InterlockError('config-invalid', { detail: `Nothing can listen on port ${port} there; check INTERLOCK_HOST and ${variable}.`, cause });
+    throw cause;
+  }
+}
 
 async function closeAll(closers: readonly Closer[]): Promise<void> {
   for (const close of closers) await Promise.resolve(close()).catch(() => undefined);
