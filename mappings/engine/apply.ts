@@ -32,6 +32,7 @@ export function applyRules<V extends Value, R extends Rule>(rules: readonly R[],
   for (const rule of rules) {
     if (!holds(rule.when, source)) continue;
     const values = source.read(rule.from);
+    if (values.length === 0) continue;
     for (const value of rule.to.includes('[]') ? values : values.slice(0, 1)) {
       if (value.isNull) {
         target.clear.add(rule.clears ?? rule.to.replaceAll('[]', ''));

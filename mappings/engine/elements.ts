@@ -35,25 +35,25 @@ export function setElement(target: Element, path: string, value: unknown, defaul
   const steps = stepsOf(path);
   let at = target;
   let opened = false;
-  steps.forEach((step, index) => {
+  for (const [index, step] of steps.entries()) {
     const last = index === steps.length - 1;
     if (step.entry === 'none') {
       if (last) at[step.name] = !opened && isElement(value) ? { ...defaults, ...value } : value;
       else at = (isElement(at[step.name]) ? at[step.name] : (at[step.name] = {})) as Element;
-      return;
+      continue;
     }
     const list = (Array.isArray(at[step.name]) ? at[step.name] : (at[step.name] = [])) as unknown[];
     if (last) {
       const entry = isElement(value) ? { ...defaults, ...value } : value;
-      const twice = isElement(entry) && list.some((one) => JSON.stringify(one) === JSON.stringify(entry));
-      if (!twice) list.push(entry);
+      const text = list.length > 0 && isElement(entry) ? JSON.stringify(entry) : undefined;
+      if (text === undefined || !list.some((one) => JSON.stringify(one) === text)) list.push(entry);
       return;
     }
     const position = step.entry === 'new' ? list.length : step.entry;
     while (list.length <= position) list.push(step.entry === 'new' ? { ...defaults } : {});
     opened ||= step.entry === 'new';
     at = list[position] as Element;
-  });
+  }
 }
 
 /** Name of the top-level element that a path leads into. */

@@ -65,13 +65,13 @@ export function decodeText(bytes: Uint8Array): string {
   if (bytes[0] === 0xfe && bytes[1] === 0xff) return new TextDecoder('utf-16be').decode(bytes);
   if (bytes[0] !== 0 && bytes[1] === 0) return new TextDecoder('utf-16le').decode(bytes);
   if (bytes[0] === 0 && bytes[1] !== 0) return new TextDecoder('utf-16be').decode(bytes);
-  const label = labelOf(declaredCharset(bytes));
   // ISO-2022 is seven bits wide and would pass for UTF-8; its escape bytes give it away.
-  const stateful = label === 'iso-2022-jp' && bytes.includes(0x1b) ? decodeWith(bytes, label) : undefined;
+  const stateful = bytes.includes(0x1b) && labelOf(declaredCharset(bytes)) === 'iso-2022-jp' ? decodeWith(bytes, 'iso-2022-jp') : undefined;
   if (stateful !== undefined) return stateful;
   try {
     return utf8.decode(bytes);
   } catch {
+    const label = labelOf(declaredCharset(bytes));
     return (label === undefined ? undefined : decodeWith(bytes, label)) ?? new TextDecoder('windows-1252').decode(bytes);
   }
 }

@@ -66,6 +66,29 @@ export interface V2Context {
   untranslated(path: string, table: TableName): void;
 }
 
+/** A position as rules write it, such as `PID-5` or `PID-3.4.2`. */
+interface Position {
+  readonly segment: string;
+  readonly field: number;
+  readonly component?: number;
+  readonly subcomponent?: number;
+}
+
+/** Positions taken apart. As many as the maps' rules name. */
+const positions = new Map<string, Position>();
+
+function positionOf(text: string): Position {
+  let position = positions.get(text);
+  if (position === undefined) {
+    const match = /^(\w{3})-(\d+)(?:\.(\d+))?(?:\.(\d+))?$/.exec(text);
+    if (match === null) throw new TypeError(`not a field position: ${text}`);
+    const [, segment = '', field, component, subcomponent] = match;
+    position = { segment, field: Number(field), ...(component === undefined ? {} : { component: Number(component) }), ...(subcomponent === undefined ? {} : { subcomponent: Number(subcomponent) }) };
+    positions.set(text, position);
+  }
+  return position;
+}
+
 /** The segments that one map reads, such as an order's, or one AL1 alone. */
 export class Scope implements Source<V2Part> {
   readonly segments: readonly V2Segment[];
@@ -78,16 +101,13 @@ export class Scope implements Source<V2Part> {
 
   /** Values of a field of the first such segment in scope; with a component, that component of each repetition. */
   read(position: string): readonly V2Part[] {
-    const match = /^(\w{3})-(\d+)(?:\.(\d+))?(?:\.(\d+))?$/.exec(position);
-    if (match === null) throw new TypeError(`not a field position: ${position}`);
-    const segment = this.first(match[1] ?? '');
+    const { segment: name, field, component, subcomponent } = positionOf(position);
+    const segment = this.first(name);
     if (segment === undefined) return [];
-    const field = Number(match[2]);
     this.context.usage.mark(segment, field);
     const repetitions = segment.field(field);
-    if (match[3] === undefined) return repetitions;
-    const component = Number(match[3]);
-    return repetitions.map((part) => (match[4] === undefined ? part.at(component) : part.at(component).at(Number(match[4])))).filter((part) => !part.isEmpty);
+    if (component === undefined) return repetitions;
+    return repetitions.map((part) => (subcomponent === undefined ? part.at(component) : part.at(component).at(subcomponent))).filter((part) => !part.isEmpty);
   }
 
   /** Text of the first value at a position; empty when there is none. */
@@ -96,7 +116,8 @@ export class Scope implements Source<V2Part> {
   }
 
   first(name: string): V2Segment | undefined {
-    return this.segments.find((segment) => segment.name === name);
+    for (const segment of this.segments) if (segment.name === name) return segment;
+    return undefined;
   }
 
   all(name: string): Scope[] {

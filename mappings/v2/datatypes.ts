@@ -43,13 +43,19 @@ const address: readonly V2Rule[] = [
   { from: 'XAD.14', to: 'period.end', as: 'dateTime' },
 ];
 
+/** Components by the positions that the rules above name, such as 5 by `XPN.5`. */
+const components = new Map([...humanName, ...personName, ...address].map(({ from }) => [from, Number(from.slice(from.indexOf('.') + 1))]));
+const componentOf = (position: string): number => components.get(position) ?? 0;
+
 /** Applies the rules of a data type to one value. @returns undefined when nothing came of it */
 export function fromRules(rules: readonly V2Rule[], part: V2Part, context: V2Context, path: string): Element | undefined {
   const target = { element: {} as Element, clear: new Set<string>() };
-  const component = (position: string): number => Number(position.slice(position.indexOf('.') + 1));
-  const source = { read: (position: string): V2Part[] => [part.at(component(position))].filter((one) => !one.isEmpty && !one.isNull) };
-  applyRules(rules, source, {
-    convert: (value, rule) => convert(value, context, `${path}.${component(rule.from)}`, rule),
+  const read = (position: string): V2Part[] => {
+    const one = part.at(componentOf(position));
+    return one.isEmpty || one.isNull ? [] : [one];
+  };
+  applyRules(rules, { read }, {
+    convert: (value, rule) => convert(value, context, `${path}.${componentOf(rule.from)}`, rule),
     dropped: () => context.usage.drop(path),
   }, target);
   return compact(target.element) as Element | undefined;
@@ -88,7 +94,7 @@ export function contactPointOf(part: V2Part, context: V2Context, path: string): 
 /** Three triplets of code, text and coding system; each with its version and OID where the type has them. */
 const triplets = [[1, 2, 3, 7, 14], [4, 5, 6, 8, 17], [10, 11, 12, 13, 20]] as const;
 
-const plainCode = (text: string): string => text.replace(/\s+/g, ' ').trim();
+const plainCode = (text: string): string => (text === '' ? '' : text.replace(/\s+/g, ' ').trim());
 
 /**
  * CWE, CE, CNE, IS or ID → CodeableConcept. With a table the FHIR code comes first and the sent code stays beside it; a code

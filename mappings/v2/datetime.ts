@@ -26,16 +26,21 @@ function formatterOf(zone: string): Intl.DateTimeFormat {
   return formatter;
 }
 
-const offsets = new Map<string, number>();
+const offsets = new Map<string, Map<number, number>>();
 
 /** Minutes east of Greenwich of a zone at a moment. Remembered per quarter of an hour, since no zone changes within one. */
 function offsetAtMinutes(zone: string, epochMs: number): number {
-  const key = `${zone} ${Math.floor(epochMs / 900_000)}`;
-  const known = offsets.get(key);
-  if (known !== undefined) return known;
-  const offset = computeOffsetMinutes(zone, epochMs);
-  if (offsets.size >= 10_000) offsets.clear();
-  offsets.set(key, offset);
+  const quarter = Math.floor(epochMs / 900_000);
+  let known = offsets.get(zone);
+  if (known === undefined) {
+    if (offsets.size >= 100) offsets.clear();
+    offsets.set(zone, (known = new Map()));
+  }
+  let offset = known.get(quarter);
+  if (offset === undefined) {
+    if (known.size >= 10_000) known.clear();
+    known.set(quarter, (offset = computeOffsetMinutes(zone, epochMs)));
+  }
   return offset;
 }
 

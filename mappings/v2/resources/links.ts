@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import type { Element } from '../../engine/elements.ts';
 import { referenceTo, type BusinessIdentifier } from '../../engine/planner.ts';
 import type { V2Time } from '../datetime.ts';
@@ -26,7 +26,7 @@ export function marksOf(identifiers: unknown): BusinessIdentifier[] {
  */
 export function derivedIdentifier(kind: string, links: Links, parts: readonly string[]): BusinessIdentifier {
   const content = JSON.stringify([links.patientMark.system, links.patientMark.value, ...parts]);
-  return { system: `urn:interlock:derived:${kind}`, value: createHash('sha256').update(content).digest('hex').slice(0, 32) };
+  return { system: `urn:interlock:derived:${kind}`, value: hash('sha256', content).slice(0, 32) };
 }
 
 /** Orders a period; an end before its start is dropped, since FHIR forbids it (per-1). */

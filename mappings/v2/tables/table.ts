@@ -25,7 +25,7 @@ export function translate(table: CodeTable, sent: string): Translation | undefin
   const lower = sent.trim().toLowerCase();
   const target = Object.hasOwn(table.codes, upper)
     ? table.codes[upper]
-    : Object.values(table.codes).find((one) => (typeof one === 'string' ? one : one[0]).toLowerCase() === lower && lower.length > 2);
+    : lower.length > 2 ? Object.values(table.codes).find((one) => (typeof one === 'string' ? one : one[0]).toLowerCase() === lower) : undefined;
   if (target === undefined) return undefined;
   if (typeof target === 'string') return { code: target, system: table.system };
   const [code, display, system = table.system] = target;
