@@ -49,6 +49,10 @@ export class MllpSender {
   async send(message: string | Buffer): Promise<string> {
     const body = typeof message === 'string' ? Buffer.from(message) : message;
     return new Promise((resolve, reject) => {
+      if (this.#socket.destroyed || this.#socket.writableEnded) {
+        reject(new Error('the connection was closed'));
+        return;
+      }
       const timer = setTimeout(() => this.#socket.destroy(new Error('no acknowledgement in time')), this.#timeoutMs);
       this.#waiting.push({ resolve, reject, timer });
       this.#socket.write(Buffer.concat([Buffer.from([startBlock]), body, Buffer.from([endBlock, carriageReturn])]));

@@ -10,7 +10,7 @@ import { assertKeysOutsideData, ensurePrivateDir, writeFileAtomic } from '../pki
 import { lockDataDir } from './data-lock.ts';
 import type { FoundMongod } from './find-mongod.ts';
 import { freeBytes, freePort, isFree, orphanOf, spawnMongod, stopMongod, type MongodSettings, type RunningMongod } from './mongod-process.ts';
-import { appDatabase, auditDatabase, initiate, provision, uriOf, type MongodAddress, type MongoSecrets } from './provision.ts';
+import { appDatabase, auditDatabase, endAbandonedSessions, initiate, provision, uriOf, type MongodAddress, type MongoSecrets } from './provision.ts';
 
 /** What the embedded MongoDB needs. */
 export interface EmbeddedMongoOptions {
@@ -129,6 +129,7 @@ async function adopt(orphan: RunningMongod, place: Place, secrets: MongoSecrets,
   if (options.port === undefined || options.port === orphan.port) {
     try {
       await provision(addressOf(place, orphan.port), secrets);
+      await endAbandonedSessions(addressOf(place, orphan.port), secrets);
       writeFileAtomic(place.stateFile, JSON.stringify({ phase: 'ready', port: orphan.port }));
       options.log.info('mongod adopted', { pid: orphan.pid, port: orphan.port });
       return true;

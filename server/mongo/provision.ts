@@ -32,6 +32,16 @@ export function uriOf(address: MongodAddress, user: keyof MongoSecrets, password
   return `mongodb://${user}:${encodeURIComponent(password)}@127.0.0.1:${address.port}/${database}?replicaSet=${replicaSet}&authSource=admin&${tls.toString()}`;
 }
 
+/**
+ * Ends what a killed process left open: MongoDB keeps its transactions, and with them its claims on documents, for another
+ * minute otherwise (https://www.mongodb.com/docs/manual/reference/parameters/#mongodb-parameter-param.transactionLifetimeLimitSeconds).
+ */
+export async function endAbandonedSessions(address: MongodAddress, secrets: MongoSecrets): Promise<void> {
+  await withConnection(address, secrets.root, async (admin) => {
+    await admin.command({ killAllSessions: ['app', 'audit'].map((user) => ({ user, db: 'admin' })) });
+  });
+}
+
 /** First start: the replica set of one, and its root user. Works only until that user exists. */
 export async function initiate(address: MongodAddress, secrets: MongoSecrets): Promise<void> {
   await withConnection(address, undefined, async (admin) => {

@@ -176,8 +176,10 @@ async function control(texts: readonly string[], scanner: Scanner, directory: st
   const found = new Set<string>();
   try {
     const raw = await rawMongo(place);
-    await raw.useDb('unsealed').collection('texts').insertMany(texts.map((text) => ({ text, nested: { list: [text, Buffer.from(text)] } })), { writeConcern: { w: 'majority', j: true } });
-    for await (const { collection, bytes } of rawDocuments(raw)) for (const { text } of scanner.scan(bytes, collection)) found.add(text);
+    // Uncompressed, so that the files must show every one.
+    const collection = await raw.useDb('unsealed').db!.createCollection('texts', { storageEngine: { wiredTiger: { configString: 'block_compressor=none' } } });
+    await collection.insertMany(texts.map((text) => ({ text, nested: { list: [text, Buffer.from(text)] } })), { writeConcern: { w: 'majority', j: true } });
+    for await (const { collection: where, bytes } of rawDocuments(raw)) for (const { text } of scanner.scan(bytes, where)) found.add(text);
     await raw.close();
   } finally {
     await mongo.stop();

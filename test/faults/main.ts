@@ -27,7 +27,7 @@ const runs: Readonly<Record<string, Run>> = {
     run: async (rounds, seed) => {
       const report = await huntCanaries(rounds, seed);
       const { hits, canaries, control } = report;
-      const seen = control.inDocuments === canaries && Object.values(control.inLogs).every((count) => count === canaries) && control.inFiles > canaries / 2;
+      const seen = control.inDocuments === canaries && Object.values(control.inLogs).every((count) => count === canaries) && control.inFiles === canaries;
       return { passed: hits.length === 0 && seen, report };
     },
   },

@@ -79,9 +79,10 @@ export async function standStill(server: TestServer, outageMs: number): Promise<
   const lost: string[] = [];
   for (const id of acknowledged) if ((await backend.call('GET', `Patient/${id}`)).status !== 200) lost.push(id);
   for (const mrn of taken) if (((await backend.get<SearchPage>(`Patient?identifier=${encodeURIComponent(`${mrnSystem}|${mrn}`)}`)).entry ?? []).length !== 1) lost.push(mrn);
-  // The connection and its order survive: what was not taken is taken now.
-  if (ackCode(await sender.send(admission({ controlId: 'OUT-AFTER', mrn: 'OUT-AFTER' }))) !== 'AA') lost.push('OUT-AFTER');
   sender.close();
+  const again = await mllpSender(server, partner);
+  if (ackCode(await again.send(admission({ controlId: 'OUT-AFTER', mrn: 'OUT-AFTER' }))) !== 'AA') lost.push('OUT-AFTER');
+  again.close();
   backend.close();
   const { code } = await server.cli(['audit', 'verify']);
   return { during: Object.fromEntries(during), disclosed, lost, recoveredAfterMs, auditIntact: code === 0 };
