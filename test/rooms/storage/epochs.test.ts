@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -52,7 +53,7 @@ describe('epochs', () => {
   const epochs = () => on.app.db!.collection<EpochDocument>('epochs');
 
   test('a killed process: what it wrote gets its audit entries from another, once its lease ran out', async () => {
-    const child = spawn(process.execPath, ['test/rooms/storage/crashing-process.ts', on.mongo.appUri, on.mongo.auditUri, on.keysDir, '1500'], { stdio: ['ignore', 'pipe', 'inherit'] });
+    const child = spawn(process.execPath, [join(import.meta.dirname, 'crashing-process.ts'), on.mongo.appUri, on.mongo.auditUri, on.keysDir, '1500'], { stdio: ['ignore', 'pipe', 'inherit'] });
     await once(child.stdout, 'data');
     expect(await missing()).toHaveLength(23);
     expect(await on.store.repair()).toBe(0);
