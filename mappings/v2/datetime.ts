@@ -34,7 +34,7 @@ function offsetAtMinutes(zone: string, epochMs: number): number {
   let known = offsets.get(zone);
   if (known === undefined) {
     if (offsets.size >= 100) offsets.clear();
-    offsets.set(zone, (known = new Map()));
+    offsets.set(zone, (known = new Map<number, number>()));
   }
   let offset = known.get(quarter);
   if (offset === undefined) {

@@ -86,8 +86,8 @@ class Part implements V2Part {
   /** Levels below that may still be split. */
   private readonly depth: number;
   private known: string | undefined;
-  private pieces: string[] | undefined;
-  private readonly parts: V2Part[] = [];
+  /** What is below, each as text until it is asked for. */
+  private children: (string | V2Part)[] | undefined;
 
   constructor(raw: string, depth: number, delimiters: Delimiters) {
     this.raw = raw;
@@ -110,9 +110,10 @@ class Part implements V2Part {
 
   at(position: number): V2Part {
     if (this.depth === 0) return position === 1 ? this : emptyPart;
-    this.pieces ??= this.raw.split(this.depth === 2 ? this.delimiters.component : this.delimiters.subcomponent);
-    const piece = this.pieces[position - 1];
-    return piece === undefined ? emptyPart : (this.parts[position] ??= partOf(piece, this.depth - 1, this.delimiters));
+    this.children ??= this.raw.split(this.depth === 2 ? this.delimiters.component : this.delimiters.subcomponent);
+    const child = this.children[position - 1];
+    if (typeof child !== 'string') return child ?? emptyPart;
+    return (this.children[position - 1] = partOf(child, this.depth - 1, this.delimiters));
   }
 
   private firstLeaf(): string {
@@ -173,7 +174,9 @@ class Segment implements V2Segment {
   }
 
   get populated(): readonly number[] {
-    return this.raw.flatMap((raw, number) => (number > 0 && (number <= this.verbatim || holdsAnything(raw, this.delimiters)) ? [number] : []));
+    const numbers: number[] = [];
+    for (let number = 1; number < this.raw.length; number += 1) if (number <= this.verbatim || holdsAnything(this.raw[number] ?? '', this.delimiters)) numbers.push(number);
+    return numbers;
   }
 
   field(number: number): readonly V2Part[] {
@@ -184,7 +187,8 @@ class Segment implements V2Segment {
     const raw = number < 1 ? '' : (this.raw[number] ?? '');
     if (number <= this.verbatim && number > 0) return [verbatim(raw)];
     if (raw === '') return none;
-    return raw.split(this.delimiters.repetition).map((repetition) => partOf(repetition, 2, this.delimiters)).filter((part) => !part.isEmpty);
+    const parts = raw.split(this.delimiters.repetition).map((repetition) => partOf(repetition, 2, this.delimiters));
+    return parts.filter((part) => !part.isEmpty);
   }
 
   /** MSH-1 and MSH-2 hold the delimiters. */

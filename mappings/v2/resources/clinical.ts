@@ -41,6 +41,12 @@ export const dg1Rules: readonly V2Rule[] = [
   { from: 'DG1-19', to: 'recordedDate', as: 'dateTime' },
 ];
 
+/** DG1 → Encounter.diagnosis: what the Condition is to the visit. */
+const diagnosisRules: readonly V2Rule[] = [
+  { from: 'DG1-6', to: 'use', as: 'CodeableConcept', table: 'DiagnosisType' },
+  { from: 'DG1-15', to: 'rank', as: 'positiveInt', why: '0 means not ranked' },
+];
+
 /** PRB → Condition on the problem list. */
 export const prbRules: readonly V2Rule[] = [
   { from: 'PRB-4', to: 'identifier[]', as: 'EntityIdentifier' },
@@ -144,10 +150,7 @@ export function planDiagnoses(scope: Scope, context: V2Context, links: Links): P
     made.clear.delete('identifier');
     const key = context.planner.add(context.planner.key('condition'), { resource, match, clear: made.clear, fill: removed ? [] : ['clinicalStatus'], createIfAbsent: !removed });
     if (removed) continue;
-    const use = draft('Encounter', [
-      { from: 'DG1-6', to: 'use', as: 'CodeableConcept', table: 'DiagnosisType' },
-      { from: 'DG1-15', to: 'rank', as: 'positiveInt', why: '0 means not ranked' },
-    ], one, context).resource;
+    const use = draft('Encounter', diagnosisRules, one, context).resource;
     planned.push({ key, diagnosis: { condition: referenceTo(key), use: use.use, rank: use.rank } });
   }
   return planned;
