@@ -89,15 +89,11 @@ export class GuardedRepository {
       const reaches = new Map<string, Reach>();
       for (const type of of.type === undefined ? reachableTypes(this.context, ['r']) : [of.type]) reaches.set(type, reachOf(this.context, type, ['r']));
       if (reaches.size === 0) throw new InterlockError('forbidden', { rule: 'scope: no r on any type' });
-      const found = await this.#services.store.history({ ...of, ...page });
-      const versions = found.versions.filter((version) => {
-        const reach = reaches.get(version.type);
-        return reach !== undefined && sees(reach, version, this.#services.values);
-      });
-      if (of.id !== undefined && versions.length === 0 && page.after === undefined && page.since === undefined) throw notFound(found.versions.length > 0);
+      const { versions, next, isHiding } = await this.#visibleHistory(of, page, reaches);
+      if (of.id !== undefined && versions.length === 0 && page.after === undefined && page.since === undefined) throw notFound(isHiding);
       disclosed.entities = versions.map(entityOf);
       disclosed.patients = patientsOfAll(versions);
-      return { versions, ...(found.next === undefined ? {} : { next: found.next }) };
+      return { versions, ...(next === undefined ? {} : { next }) };
     });
   }
 
@@ -105,6 +101,7 @@ export class GuardedRepository {
    * Searches what the caller may see: what is asked and what is permitted go to the store as one filter, so that totals
    * and pages cannot tell of anything else.
    *
+   * @param search of no types: of all that the caller may search
    * @param query the request as it came, for the sealed audit entry
    * @throws InterlockError `forbidden`, `too-costly`
    */
@@ -112,6 +109,7 @@ export class GuardedRepository {
     const [only] = search.types;
     return this.#reading({ interaction: search.types.length === 1 ? 'search-type' : 'search-system', action: 'E', ...(search.types.length === 1 && only !== undefined ? { type: only } : {}), query }, async (disclosed) => {
       const types = search.types.length > 0 ? search.types : reachableTypes(this.context, ['s']).filter((type) => type !== 'AuditEvent');
+      if (types.length === 0) throw new InterlockError('forbidden', { rule: 'scope: no s on any type' });
       const page = only === 'AuditEvent' && types.length === 1 ? await this.#searchTrail(search, after) : await this.#searchStore(search, types, after);
       const included = await this.#included(search, page.matches);
       disclosed.entities = [...page.matches, ...included].map(entityOf);
@@ -178,7 +176,13 @@ export class GuardedRepository {
   /** Audits a request that failed before it reached a method of this repository, unless that has happened already. */
   async recordFailure(facts: AccessFacts, error: unknown): Promise<void> {
     if (GuardedRepository.isAudited(error)) return;
-    await this.#services.audit.record(this.#record(facts, error));
+    try {
+      await this.#services.audit.record(this.#record(facts, error));
+    } catch (failure) {
+      // That the write may have happened has to be told all the same; its own entry is kept until it is durable.
+      if (isOutcomeUnknown(error)) return;
+      throw failure;
+    }
     if (typeof error === 'object' && error !== null) GuardedRepository.#audited.add(error);
   }
 
@@ -197,6 +201,31 @@ export class GuardedRepository {
       patients: facts.patients,
     });
   };
+
+  /**
+   * A page of what the caller sees. It ends, or goes on, by what is visible alone, so that neither tells of anything else;
+   * only a record of more than {@link maxExamined} versions shows as pages that are not full.
+   */
+  async #visibleHistory(of: { type?: string; id?: string }, page: { count: number; since?: Date; after?: string }, reaches: ReadonlyMap<string, Reach>): Promise<{ versions: readonly StoredVersion[]; next?: string; isHiding: boolean }> {
+    const isLimited = (of.type === undefined && !this.context.grants.some(({ type, permissions }) => type === '*' && permissions.has('r'))) || [...reaches.values()].some(({ unlimited }) => !unlimited);
+    const versions: StoredVersion[] = [];
+    let isHiding = false;
+    let { after } = page;
+    for (let examined = 0; ; ) {
+      const found = await this.#services.store.history({ ...of, ...page, count: isLimited ? Math.max(page.count + 1, historyBatch) : page.count, ...(after === undefined ? {} : { after }) });
+      for (const version of found.versions) {
+        const reach = reaches.get(version.type);
+        if (reach === undefined || !sees(reach, version, this.#services.values)) isHiding = true;
+        // A history goes on after the order of the last version.
+        else if (versions.length === page.count) return { versions, next: String(versions.at(-1)!.order), isHiding };
+        else versions.push(version);
+      }
+      examined += found.versions.length;
+      if (found.next === undefined) return { versions, isHiding };
+      if (!isLimited || examined >= maxExamined) return { versions, next: found.next, isHiding };
+      after = found.next;
+    }
+  }
 
   async #searchStore(search: ParsedSearch, types: readonly string[], after: string | undefined): Promise<SearchPage> {
     const where = permitted(this.context, types, search.where);
@@ -261,7 +290,7 @@ export class GuardedRepository {
       return await work();
     } catch (error) {
       // Without an audit trail there is nothing to write the failure to.
-      if (error instanceof InterlockError && (error.code === 'audit-unavailable' || error.code === 'outcome-unknown')) throw error;
+      if (isOutcomeUnknown(error) || (error instanceof InterlockError && error.code === 'audit-unavailable')) throw error;
       await this.recordFailure(facts, error);
       throw error;
     }
@@ -295,6 +324,14 @@ export class GuardedRepository {
       ...(this.#channel === undefined ? {} : { channel: this.#channel }),
     };
   }
+}
+
+/** Versions that a limited caller's page of history asks the store for at once, and how many it looks at in all. */
+const historyBatch = 200;
+const maxExamined = 10_000;
+
+function isOutcomeUnknown(error: unknown): boolean {
+  return error instanceof InterlockError && error.code === 'outcome-unknown';
 }
 
 /** The same answer whether a resource is absent or hidden; only the sealed audit knows. */

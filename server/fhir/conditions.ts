@@ -12,16 +12,16 @@ export interface Condition {
 }
 
 /**
- * Parses search criteria that decide about a write. Unknown or empty ones are refused, for they would match everything
- * (https://hl7.org/fhir/R4/http.html#ccreate).
+ * Parses search criteria that decide about a write. Unknown or empty ones are refused: without them the rest would match
+ * more than was meant (https://hl7.org/fhir/R4/http.html#ccreate).
  *
- * @param criteria a query string, or decoded pairs
+ * @param criteria a query string, perhaps with a path before it, or decoded pairs
  * @throws InterlockError `criteria-required`, `search-invalid`, `search-unsupported`
  */
 export function conditionOf(type: string, criteria: string | readonly (readonly [string, string])[]): Condition {
-  const pairs = typeof criteria === 'string' ? [...new URLSearchParams(criteria.replace(/^.*\?/, ''))] : criteria;
-  const given = pairs.filter(([name, value]) => value !== '' && !resultParameters.has(name));
-  if (given.length === 0) throw new InterlockError('criteria-required');
+  const pairs = typeof criteria === 'string' ? [...new URLSearchParams(criteria.replace(/^[^=&]*\?/, ''))] : criteria;
+  const given = pairs.filter(([name]) => !resultParameters.has(name));
+  if (given.length === 0 || given.some(([, value]) => value === '')) throw new InterlockError('criteria-required');
   const { where } = parseSearch(type, given, { strict: true });
   const text = given
     .map(([name, value]) => `${name}=${value}`)

@@ -11,7 +11,7 @@ export interface Cursor {
 
 /**
  * Page links: sealed, so that they tell nothing and cannot be made up, and bound to the caller, so that another
- * principal, or the same one with other permissions, cannot follow them.
+ * principal, or the same one with other permissions, cannot follow them; and to their place, since a position means nothing elsewhere.
  */
 export class Cursors {
   readonly #keyring: Keyring;
@@ -20,14 +20,15 @@ export class Cursors {
     this.#keyring = keyring;
   }
 
-  seal(cursor: Cursor, context: AccessContext): string {
-    return this.#keyring.sealBlob('cursor', Buffer.from(JSON.stringify(cursor)), binding(context), context.tenant).toString('base64url');
+  /** @param place what is paged through, such as `search Patient` */
+  seal(cursor: Cursor, context: AccessContext, place: string): string {
+    return this.#keyring.sealBlob('cursor', Buffer.from(JSON.stringify(cursor)), binding(context, place), context.tenant).toString('base64url');
   }
 
-  /** @throws InterlockError `not-found` if the cursor is not one of this server's for this caller */
-  async open(text: string, context: AccessContext): Promise<Cursor> {
+  /** @throws InterlockError `not-found` if the cursor is not one of this server's for this caller and place */
+  async open(text: string, context: AccessContext, place: string): Promise<Cursor> {
     try {
-      const bytes = await this.#keyring.openBlob('cursor', Buffer.from(text, 'base64url'), binding(context), context.tenant);
+      const bytes = await this.#keyring.openBlob('cursor', Buffer.from(text, 'base64url'), binding(context, place), context.tenant);
       return JSON.parse(bytes.toString()) as Cursor;
     } catch (cause) {
       throw new InterlockError('not-found', { detail: 'The page link is not valid for this caller; repeat the search.', rule: 'cursor of another principal, or damaged', cause });
@@ -35,8 +36,8 @@ export class Cursors {
   }
 }
 
-function binding(context: AccessContext): string {
+function binding(context: AccessContext, place: string): string {
   const { actor, grants } = context;
   const permissions = grants.map(({ type, permissions: held, patient, criteria }) => [type, [...held].sort().join(''), patient ?? '', criteria ?? []]);
-  return createHash('sha256').update(JSON.stringify([actor.kind, actor.id, actor.clientId ?? '', permissions])).digest('base64url');
+  return createHash('sha256').update(JSON.stringify([place, actor.kind, actor.id, actor.clientId ?? '', permissions])).digest('base64url');
 }

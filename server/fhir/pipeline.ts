@@ -8,10 +8,10 @@ import type { Exchange, FhirRequest, FhirResponse, FhirServices, Interaction } f
 import { bundle } from './interactions/bundle.ts';
 import { history } from './interactions/history.ts';
 import { capabilities, read, vread } from './interactions/read.ts';
-import { search } from './interactions/search.ts';
+import { search, searchPlace } from './interactions/search.ts';
 import { conditionalDelete, conditionalUpdate, create, remove, update } from './interactions/write.ts';
 import { preferences } from './responses.ts';
-import { routeOf } from './routes.ts';
+import { routeOf, splitUrl } from './routes.ts';
 
 /*
  * The whole path of a FHIR request, in order. What comes before, for requests by HTTP, is in http.ts: limits, headers,
@@ -69,7 +69,7 @@ export async function handle(services: FhirServices, request: FhirRequest, conte
 
 /** A Bundle's entry as a request of its own, under the same context. */
 async function runEntry({ services, context }: Exchange, entry: BundleEntry): Promise<FhirResponse> {
-  const [path = '', query = ''] = entry.url.split('?', 2);
+  const { path, query } = splitUrl(entry.url);
   const { ifMatch, ifNoneMatch, ifNoneExist, ifModifiedSince } = entry;
   const headers = { ifMatch, ifNoneMatch, ifNoneExist, ifModifiedSince };
   const given = Object.fromEntries(Object.entries(headers).filter(([, value]) => value !== undefined));
@@ -88,7 +88,7 @@ async function runEntry({ services, context }: Exchange, entry: BundleEntry): Pr
 async function parseQuery(exchange: Exchange): Promise<void> {
   const { services, request, type, context } = exchange;
   const cursorText = request.query.find(([name]) => name === '_cursor')?.[1];
-  const cursor = cursorText === undefined ? undefined : await services.cursors.open(cursorText, context);
+  const cursor = cursorText === undefined ? undefined : await services.cursors.open(cursorText, context, searchPlace(type));
   if (cursor !== undefined) exchange.after = cursor.after;
   exchange.search = parseSearch(type, cursor?.query ?? request.query, {
     strict: preferences(request.headers.prefer).handling === 'strict',

@@ -5,6 +5,7 @@ import type { ResourceJson } from '../storage/contract.ts';
 import type { BundleEntry } from './bundle-entries.ts';
 import { conditionOf } from './conditions.ts';
 import type { Exchange } from './exchange.ts';
+import { splitUrl } from './routes.ts';
 
 /** Bound on the distinct conditional references of one transaction. */
 const maxConditionalReferences = 1_000;
@@ -27,7 +28,7 @@ export async function conditionalReferences(exchange: Exchange, entries: readonl
   const resolved = new Map<string, string>();
   const resolveOne = async (reference: string, index: number): Promise<void> => {
     const expression = `Bundle.entry[${index}]`;
-    const [type = '', query = ''] = reference.split('?', 2);
+    const { path: type, query } = splitUrl(reference);
     const { where, text } = conditionOf(type, query);
     const search = { types: [type], where, sort: [], count: 2, total: 'none' as const, include: [], revInclude: [], used: [], ignored: [] };
     const { matches } = await exchange.guard.search(search, `conditional reference ${type}?${text}`);

@@ -1,5 +1,6 @@
-import type { StoredVersion } from '../storage/contract.ts';
 import { InterlockError } from '../../resources/outcome/error.ts';
+import { toOperationOutcome } from '../../resources/outcome/render.ts';
+import type { StoredVersion } from '../storage/contract.ts';
 import type { FhirResponse } from './exchange.ts';
 
 /** The media type of every FHIR answer. */
@@ -18,6 +19,12 @@ export function resourceResponse(status: number, version: StoredVersion, headers
 /** JSON that the server itself made. */
 export function jsonResponse(status: number, json: unknown, headers: Record<string, string> = {}): FhirResponse {
   return { status, headers: { 'Content-Type': fhirJson, ...headers }, body: Buffer.from(JSON.stringify(json)) };
+}
+
+/** A refusal or failure as the answer of one entry of a Bundle. */
+export function failureResponse(error: unknown, requestId: string): FhirResponse {
+  const { status, outcome } = toOperationOutcome(error, requestId);
+  return jsonResponse(status, outcome);
 }
 
 /** A write's answer, as `Prefer: return` asks (https://hl7.org/fhir/R4/http.html#ops). */

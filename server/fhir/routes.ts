@@ -60,6 +60,12 @@ export function routeOf(method: string, path: string): Route {
   throw new InterlockError('not-found', { detail: 'No such resource type, operation or path.' });
 }
 
+/** Cuts a URL at its first question mark; further ones belong to the values of its query. */
+export function splitUrl(url: string): { readonly path: string; readonly query: string } {
+  const mark = url.indexOf('?');
+  return mark < 0 ? { path: url, query: '' } : { path: url.slice(0, mark), query: url.slice(mark + 1) };
+}
+
 /** The methods that a path takes, for the Allow header. */
 export function methodsOf(path: string): readonly string[] {
   return [...new Set(routesOf(path).flatMap(({ method }) => (method === 'GET' ? ['GET', 'HEAD'] : [method])))];

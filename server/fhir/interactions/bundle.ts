@@ -1,9 +1,8 @@
 import { InterlockError } from '../../../resources/outcome/error.ts';
-import { toOperationOutcome } from '../../../resources/outcome/render.ts';
 import type { ResourceJson } from '../../storage/contract.ts';
 import { readEntries, type BundleEntry } from '../bundle-entries.ts';
 import type { Exchange, FhirResponse } from '../exchange.ts';
-import { jsonResponse, preferences } from '../responses.ts';
+import { failureResponse, jsonResponse, preferences } from '../responses.ts';
 import { transact } from '../transaction.ts';
 
 /** Runs one entry of a batch, or a read of a transaction, as a request of its own. */
@@ -31,17 +30,17 @@ const methodOrder = [['DELETE'], ['POST'], ['PUT'], ['GET', 'HEAD']];
 /** Entries of a batch that run side by side: they share audit flushes, and one batch cannot take everything. */
 const maxParallel = 16;
 
-/** Each entry on its own: a failure is that entry's answer. */
+/**
+ * Each entry on its own: a failure is that entry's answer, even that of the audit trail. The other answers have their audit
+ * entries, and their callers have to learn which writes happened.
+ */
 async function batch(exchange: Exchange, entries: readonly BundleEntry[], run: RunEntry): Promise<FhirResponse[]> {
   const responses = new Map<BundleEntry, FhirResponse>();
   const runOne = async (entry: BundleEntry): Promise<void> => {
     try {
       responses.set(entry, await run(exchange, entry));
     } catch (error) {
-      // Without an audit trail the whole batch has to stop: nothing may be disclosed.
-      if (error instanceof InterlockError && (error.code === 'audit-unavailable' || error.code === 'outcome-unknown')) throw error;
-      const { status, outcome } = toOperationOutcome(error, exchange.context.requestId);
-      responses.set(entry, jsonResponse(status, outcome));
+      responses.set(entry, failureResponse(error, exchange.context.requestId));
     }
   };
   for (const methods of methodOrder) {

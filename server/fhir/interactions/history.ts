@@ -5,8 +5,9 @@ import { fhirJson } from '../responses.ts';
 
 /** The past of an instance, a type or the whole record, newest first (https://hl7.org/fhir/R4/http.html#history). */
 export async function history({ guard, type, id, request, services, context }: Exchange): Promise<FhirResponse> {
+  const place = `history ${type ?? ''}/${id ?? ''}`;
   const cursorText = request.query.find(([name]) => name === '_cursor')?.[1];
-  const cursor = cursorText === undefined ? undefined : await services.cursors.open(cursorText, context);
+  const cursor = cursorText === undefined ? undefined : await services.cursors.open(cursorText, context, place);
   const query = cursor?.query ?? request.query;
   const of = { ...(type === undefined ? {} : { type }), ...(id === undefined ? {} : { id }) };
   const since = value(query, '_since');
@@ -18,7 +19,7 @@ export async function history({ guard, type, id, request, services, context }: E
   const base = [services.baseUrl, type, id, '_history'].filter((part) => part !== undefined).join('/');
   const self = new URLSearchParams(query.map(([name, text]): [string, string] => [name, text]));
   const links: BundleLink[] = [{ relation: 'self', url: self.size === 0 ? base : `${base}?${self.toString()}` }];
-  if (page.next !== undefined) links.push({ relation: 'next', url: `${base}?_cursor=${services.cursors.seal({ query, after: page.next }, context)}` });
+  if (page.next !== undefined) links.push({ relation: 'next', url: `${base}?_cursor=${services.cursors.seal({ query, after: page.next }, context, place)}` });
   const entries = page.versions.map((version) => historyEntry(services.baseUrl, version));
   return { status: 200, headers: { 'Content-Type': fhirJson }, body: bundleBytes({ type: 'history', links, entries }) };
 }

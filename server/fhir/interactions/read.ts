@@ -20,6 +20,9 @@ export async function vread({ guard, type, id, versionId, request }: Exchange): 
   return content(await guard.vread(type!, id!, versionId!), request.headers.accept);
 }
 
+/** RFC 9110, section 8.3.1. What a stored code permits beyond it cannot stand in a header. */
+const mediaTypeForm = /^[\w!#$%&'*+.^`|~-]+\/[\w!#$%&'*+.^`|~-]+$/;
+
 /**
  * The resource, or a Binary's own bytes where its native format was asked for (https://hl7.org/fhir/R4/binary.html#rest).
  * Never shown in place by a browser: what a partner sent could be a page.
@@ -28,7 +31,8 @@ export async function vread({ guard, type, id, versionId, request }: Exchange): 
 function content(version: StoredVersion, accept: string | undefined): FhirResponse {
   if (accept === undefined) return resourceResponse(200, version);
   const { contentType, data } = version.resource() as { contentType?: string; data?: string };
-  const [mediaType = 'application/octet-stream'] = (contentType ?? '').split(';');
+  const [given = ''] = (contentType ?? '').split(';');
+  const mediaType = mediaTypeForm.test(given) ? given : 'application/octet-stream';
   const isWanted = accept.split(',').some((range) => {
     const [wanted = ''] = range.trim().toLowerCase().split(';');
     return wanted === '*/*' || wanted === mediaType.toLowerCase() || (wanted.endsWith('/*') && mediaType.toLowerCase().startsWith(wanted.slice(0, -1)));

@@ -2,9 +2,15 @@ import { bundleBytes, outcomeEntry, searchEntry, type BundleLink } from '../bund
 import type { Exchange, FhirResponse } from '../exchange.ts';
 import { fhirJson } from '../responses.ts';
 
+/** What a cursor of a search is bound to. */
+export function searchPlace(type: string | undefined): string {
+  return `search ${type ?? ''}`;
+}
+
 /** Searches a type, or several by `_type` (https://hl7.org/fhir/R4/search.html). Pages are linked by sealed cursors. */
 export async function search({ guard, search: parsed, services, context, type, request, after }: Exchange): Promise<FhirResponse> {
-  const asked = parsed!;
+  // Of everything, a caller searches what it may search; types that it names it must be permitted.
+  const asked = type !== undefined || parsed!.used.some(([name, value]) => name === '_type' && value !== '') ? parsed! : { ...parsed!, types: [] };
   const path = type ?? '';
   const query = `${request.method} ${request.path}?${request.query.map(([name, value]) => `${name}=${value}`).join('&')}`;
   const page = await guard.search(asked, query, after);
@@ -12,7 +18,7 @@ export async function search({ guard, search: parsed, services, context, type, r
   const self = new URLSearchParams(asked.used.map(([name, value]): [string, string] => [name, value]));
   const links: BundleLink[] = [{ relation: 'self', url: self.size === 0 ? base : `${base}?${self.toString()}` }];
   if (page.next !== undefined) {
-    const cursor = services.cursors.seal({ query: asked.used, after: page.next }, context);
+    const cursor = services.cursors.seal({ query: asked.used, after: page.next }, context, searchPlace(type));
     links.push({ relation: 'next', url: `${base}?_cursor=${cursor}` });
   }
   const entries = [

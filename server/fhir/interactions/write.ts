@@ -54,7 +54,7 @@ export async function remove(exchange: Exchange): Promise<FhirResponse> {
 export async function conditionalDelete(exchange: Exchange): Promise<FhirResponse> {
   const condition = conditionOf(exchange.type!, exchange.request.query);
   return conditionally(exchange, 'delete', condition, async (tx, match) => {
-    if (match !== undefined) await tx.remove(match.type, match.id);
+    if (match !== undefined) await tx.remove(match.type, match.id, versionOfIfMatch(exchange.request.headers.ifMatch));
     return { status: 204, headers: {} };
   });
 }
