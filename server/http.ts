@@ -1,5 +1,5 @@
 import { createServer, type Server } from 'node:https';
-import express, { type Request } from 'express';
+import express, { type NextFunction, type Request, type Response } from 'express';
 import helmet from 'helmet';
 import { RateLimiterMemory, RateLimiterRes } from 'rate-limiter-flexible';
 import { InterlockError } from '../resources/outcome/error.ts';
@@ -59,10 +59,19 @@ export function createHttpServer(services: Services): Server {
         await flood.record({ at: services.nowMs(), kind: 'rest', interaction: method.toLowerCase(), action: 'E', outcome: '8', error: code, requestId, actor });
       },
       smartConfiguration: () => auth.smartConfiguration(),
-      maxBodySizeBytes: config.maxBundleSizeBytes,
       log,
     }),
   );
+  app.use((_request, response) => {
+    response.status(404).end();
+  });
+  // What no route answered itself. Never express's own page, which repeats the message and writes it to standard error.
+  app.use((error: unknown, _request: Request, response: Response, _next: NextFunction) => {
+    const isBadRequest = error instanceof Error && 'status' in error && error.status === 400;
+    if (!isBadRequest) log.error('request failed unexpectedly', { errorName: error instanceof Error ? error.name : 'unknown' });
+    if (response.headersSent) response.destroy();
+    else response.status(isBadRequest ? 400 : 500).end();
+  });
   const server = createServer({ ...pki.tlsOptions('optional'), maxHeaderSize: 32 * 1024, requestTimeout: config.requestTimeoutMs, keepAliveTimeout: 65_000 }, app);
   server.maxConnections = 10_000;
   pki.keepFresh(server, 'optional');

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { TLSSocket } from 'node:tls';
-import express, { type Router } from 'express';
+import express, { type Request, type RequestHandler, type Response, type Router } from 'express';
 import { z } from 'zod';
 import { InterlockError } from '../../resources/outcome/error.ts';
 import { toOperationOutcome } from '../../resources/outcome/render.ts';
@@ -22,15 +22,17 @@ const inputSchema = z.strictObject({
 const maxCommandSizeBytes = 80 * 1024 * 1024;
 
 /**
- * Where the command line reaches the running server: on the loopback interface only, and only with the operator's
+ * Where the command line reaches the running server: from the same machine only, and only with the operator's
  * certificate from the keys directory. The answer is a line of JSON for each bit of progress, then one for the result.
  */
 export function commandEndpoint(services: CommandServices): Router {
   const router = express.Router();
-  router.post('/commands', express.json({ limit: maxCommandSizeBytes }), async (request, response) => {
+  const parse: RequestHandler = express.json({ limit: maxCommandSizeBytes });
+  router.post('/commands', async (request, response) => {
     const { socket } = request;
     const peer = socket instanceof TLSSocket ? peerOf(services.pki, socket) : 'absent';
-    const isLocal = /^(?:::ffff:)?127\.|^::1$/.test(socket.remoteAddress ?? '');
+    // On this machine: by loopback, or from the very address that the server is bound to.
+    const isLocal = /^(?:::ffff:)?127\.|^::1$/.test(socket.remoteAddress ?? '') || (socket.remoteAddress !== undefined && socket.remoteAddress === socket.localAddress);
     if (!isLocal || typeof peer === 'string' || peer.kind !== 'operator') {
       const error = new InterlockError('certificate-required', { rule: 'command line: no operator certificate' });
       const { status, outcome } = toOperationOutcome(error);
@@ -42,7 +44,8 @@ export function commandEndpoint(services: CommandServices): Router {
     response.set('Content-Type', 'application/x-ndjson');
     const write = (line: unknown) => response.write(`${JSON.stringify(line)}\n`);
     try {
-      const { command, ...input } = inputSchema.parse(request.body);
+      // Nothing of a stranger's is read.
+      const { command, ...input } = inputSchema.parse(await bodyOf(parse, request, response));
       const known = Object.fromEntries(Object.entries(input).filter(([, value]) => value !== undefined)) as unknown as CommandInput;
       const result = await runCommand(services, command, known, (done, total) => write({ progress: { done, total } }));
       write({ result });
@@ -70,13 +73,22 @@ export async function runCommand(services: CommandServices, name: string, input:
     actor: { kind: 'operator', id: input.operator },
     command: [name, ...Object.keys(input.options).map((option) => `--${option}`)].join(' '),
   } as const;
+  let result: CommandResult;
   try {
-    const result = await command.run(services, input, tell);
-    await services.audit.record({ ...about, at: services.nowMs(), outcome: '0' });
-    return result;
+    result = await command.run(services, input, tell);
   } catch (error) {
     const code = error instanceof InterlockError ? error.code : 'internal';
     await services.audit.record({ ...about, at: services.nowMs(), outcome: code === 'internal' ? '8' : '4', error: code });
     throw error;
   }
+  // It has happened: should the audit fail now, the entry is kept until it is durable.
+  await services.audit.appendCommitted([services.audit.prepare({ ...about, at: services.nowMs(), outcome: '0' })]);
+  return result;
+}
+
+async function bodyOf(parse: RequestHandler, request: Request, response: Response): Promise<unknown> {
+  await new Promise<void>((resolve, reject) => {
+    void parse(request, response, (error?: unknown) => (error === undefined ? resolve() : reject(new InterlockError('structure-invalid', { cause: error }))));
+  });
+  return request.body;
 }

@@ -42,6 +42,7 @@ async function byServer(config: Config, name: string, input: CommandInput, tell:
             if (message.result !== undefined) resolve(message.result);
             if (message.error !== undefined) reject(new RemoteError(message.error));
           })
+          .on('error', (cause) => reject(new InterlockError('unavailable', { detail: 'The connection to the server broke.', cause })))
           .on('close', () => reject(new InterlockError('unavailable', { detail: 'The server ended before it answered.' })));
       },
     );

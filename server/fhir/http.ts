@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import express, { type Request, type Response, type Router } from 'express';
+import express, { type Request, type RequestHandler, type Response, type Router } from 'express';
 import { InterlockError } from '../../resources/outcome/error.ts';
 import { toOperationOutcome } from '../../resources/outcome/render.ts';
 import type { AccessContext } from '../access/context.ts';
@@ -9,7 +9,7 @@ import type { FhirRequest, FhirResponse, FhirServices } from './exchange.ts';
 import { capabilities } from './interactions/read.ts';
 import { handle } from './pipeline.ts';
 import { fhirJson } from './responses.ts';
-import { methodsOf } from './routes.ts';
+import { methodsOf, splitUrl } from './routes.ts';
 
 /** What the HTTP face of the FHIR API needs beside the FHIR services. */
 export interface FhirHttpOptions {
@@ -19,18 +19,33 @@ export interface FhirHttpOptions {
   /** Audits a request whose caller could not be told. */
   readonly recordUnauthenticated: (facts: { requestId: string; address: string; userAgent?: string; method: string }, error: unknown) => Promise<void>;
   readonly smartConfiguration: () => unknown;
-  readonly maxBodySizeBytes: number;
   readonly log: Log;
 }
 
 /** Ids that a caller may give its request: short and without anything that could carry content. */
 const requestIdPattern = /^[A-Za-z0-9._-]{1,64}$/;
 const bodyTypes = /^application\/(?:fhir\+json|json)\s*(?:;|$)/i;
+const bodyMethods: ReadonlySet<string> = new Set(['POST', 'PUT', 'PATCH']);
 const formType = /^application\/x-www-form-urlencoded\s*(?:;|$)/i;
 const exposedHeaders = 'ETag, Location, Content-Location, Last-Modified, WWW-Authenticate, X-Request-Id, X-Progress, Retry-After';
 
+/** Largest form of a search by POST: beyond what any search may hold, percent-encoded. */
+const maxFormSizeBytes = 2 ** 20;
+const formPath = /(?:^|\/)_search$/;
+
+/** Reads the body of a request, of the size that its path takes. */
+type BodyReader = (request: Request, response: Response, path: string) => Promise<Buffer | undefined>;
+
 /** The FHIR API on an express router, to be mounted at the FHIR base. */
 export function fhirRouter(options: FhirHttpOptions): Router {
+  const { maxBundleSizeBytes, maxResourceSizeBytes } = options.services.limits;
+  const upTo = (limit: number): RequestHandler => express.raw({ type: () => true, limit, inflate: true });
+  const [ofBundle, ofResource, ofForm] = [upTo(maxBundleSizeBytes), upTo(maxResourceSizeBytes), upTo(maxFormSizeBytes)];
+  const readBody: BodyReader = async (request, response, path) => {
+    if (!bodyMethods.has(request.method)) return undefined;
+    await parse(path === '' ? ofBundle : formPath.test(path) ? ofForm : ofResource, request, response);
+    return Buffer.isBuffer(request.body) && request.body.length > 0 ? request.body : undefined;
+  };
   const router = express.Router();
   router.use((_request, response, next) => {
     response.set({ 'Access-Control-Allow-Origin': '*', 'Access-Control-Expose-Headers': exposedHeaders, 'Cache-Control': 'no-store', 'X-Content-Type-Options': 'nosniff' });
@@ -43,26 +58,39 @@ export function fhirRouter(options: FhirHttpOptions): Router {
   router.get('/.well-known/smart-configuration', (_request, response) => {
     response.json(options.smartConfiguration());
   });
-  router.use(express.raw({ type: () => true, limit: options.maxBodySizeBytes, inflate: true }));
-  router.use(async (request, response) => respond(options, request, response, () => answer(options, request, response)));
-  router.use(async (error: unknown, request: Request, response: Response, _next: unknown) => respond(options, request, response, () => refuseBody(options, request, response, error)));
+  router.use(async (request, response) => respond(options, request, response, () => answer(options, request, response, readBody)));
   return router;
 }
 
-/** Limits and headers, then the caller, then the pipeline. */
-async function answer(options: FhirHttpOptions, request: Request, response: Response): Promise<FhirResponse> {
+/** The caller, then the body, so that strangers cannot make the server hold anything; then the pipeline. */
+async function answer(options: FhirHttpOptions, request: Request, response: Response, readBody: BodyReader): Promise<FhirResponse> {
   const requestId = requestIdOf(request, response);
-  const fhirRequest = await auditedIfUnauthenticated(options, request, requestId, () => toFhirRequest(request));
-  if (fhirRequest.path === 'metadata' && (request.method === 'GET' || request.method === 'HEAD')) return capabilities({ services: options.services, request: fhirRequest });
+  const { path } = splitUrl(request.url.slice(1));
+  if (path === 'metadata' && (request.method === 'GET' || request.method === 'HEAD')) {
+    return capabilities({ services: options.services, request: await auditedIfUnauthenticated(options, request, requestId, () => toFhirRequest(request, undefined)) });
+  }
   const context = await auditedIfUnauthenticated(options, request, requestId, () => options.authenticate(request, requestId));
+  let fhirRequest: FhirRequest;
+  try {
+    fhirRequest = toFhirRequest(request, await readBody(request, response, path));
+  } catch (error) {
+    await new GuardedRepository(options.services, context).recordFailure({ interaction: 'unknown', action: 'E' }, error);
+    throw error;
+  }
   return handle(options.services, fhirRequest, context);
 }
 
-async function refuseBody(options: FhirHttpOptions, request: Request, response: Response, error: unknown): Promise<never> {
-  const status = typeof error === 'object' && error !== null && 'status' in error ? error.status : undefined;
-  return auditedIfUnauthenticated(options, request, requestIdOf(request, response), () => {
-    throw new InterlockError(status === 413 ? 'too-large' : 'structure-invalid', { detail: status === 413 ? '' : 'The body could not be read.', cause: error });
-  });
+/** @throws InterlockError `too-large`, `media-type-unsupported` (its encoding), `structure-invalid` */
+async function parse(reader: RequestHandler, request: Request, response: Response): Promise<void> {
+  try {
+    await new Promise<void>((resolve, reject) => {
+      void reader(request, response, (error?: unknown) => (error === undefined ? resolve() : reject(error instanceof Error ? error : new TypeError('not an error'))));
+    });
+  } catch (cause) {
+    const status = cause instanceof Error && 'status' in cause ? cause.status : undefined;
+    if (status === 413) throw new InterlockError('too-large', { cause });
+    throw status === 415 ? new InterlockError('media-type-unsupported', { cause }) : new InterlockError('structure-invalid', { detail: 'The body could not be read.', cause });
+  }
 }
 
 async function auditedIfUnauthenticated<T>(options: FhirHttpOptions, request: Request, requestId: string, work: () => Promise<T> | T): Promise<T> {
@@ -84,20 +112,15 @@ function requestIdOf(request: Request, response: Response): string {
   return requestId;
 }
 
-function toFhirRequest(request: Request): FhirRequest {
-  const url = new URL(request.url, 'https://localhost');
+function toFhirRequest(request: Request, body: Buffer | undefined): FhirRequest {
+  const { path, query: queryText } = splitUrl(request.url.slice(1));
+  const inUrl = new URLSearchParams(queryText);
   const { method } = request;
-  const body = Buffer.isBuffer(request.body) && request.body.length > 0 ? request.body : undefined;
-  const path = url.pathname.slice(1);
-  const native = nativeFormatOf(request, path, url.searchParams);
-  if (native === undefined) assertAcceptable(request, url.searchParams);
-  const query: [string, string][] = [...url.searchParams];
-  const isForm = method === 'POST' && /(?:^|\/)_search$/.test(path);
-  if (body !== undefined && (isForm || method === 'POST' || method === 'PUT' || method === 'PATCH')) {
-    const contentType = request.get('content-type') ?? '';
-    if (!(isForm ? formType : bodyTypes).test(contentType)) throw new InterlockError('media-type-unsupported');
-    if (isForm) query.push(...new URLSearchParams(body.toString()));
-  }
+  const native = nativeFormatOf(request, path, inUrl);
+  if (native === undefined) assertAcceptable(request, inUrl);
+  const isForm = method === 'POST' && formPath.test(path);
+  if (body !== undefined && !(isForm ? formType : bodyTypes).test(request.get('content-type') ?? '')) throw new InterlockError('media-type-unsupported');
+  const query = [...inUrl, ...(isForm && body !== undefined ? new URLSearchParams(body.toString()) : [])];
   const named = { prefer: request.get('prefer'), ifMatch: request.get('if-match'), ifNoneMatch: request.get('if-none-match'), ifModifiedSince: request.get('if-modified-since'), ifNoneExist: request.get('if-none-exist'), accept: native };
   return {
     method,

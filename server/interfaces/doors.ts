@@ -9,6 +9,7 @@ import { InterlockError } from '../../resources/outcome/error.ts';
 import type { AuditTrail } from '../audit/record.ts';
 import type { FloodGuard } from '../audit/flood.ts';
 import { authenticate, type Passport } from '../auth/passport.ts';
+import type { Log } from '../observe/log.ts';
 import type { PartnerRegistry } from '../partners/registry.ts';
 import { BodyBudget, discardBody, readBody } from './door-body.ts';
 
@@ -19,6 +20,7 @@ export interface DoorServices {
   readonly passport: Passport;
   readonly audit: AuditTrail;
   readonly flood: FloodGuard;
+  readonly log: Log;
   readonly nowMs: () => number;
 }
 
@@ -94,7 +96,7 @@ export function doorRouter(services: DoorServices): Router {
     router.post(`/${id}`, async (request, response) => {
       try {
         const partner = await admitted(services, id, request, response);
-        const result = await budget.hold(declaredBytes(request) ?? maxMessageBytes, () => { throw new SentAway('busy'); }, async () => {
+        const result = await budget.hold(Math.min(declaredBytes(request) ?? maxMessageBytes, maxMessageBytes), () => { throw new SentAway('busy'); }, async () => {
           const body = await bodyOf(request, maxMessageBytes);
           if (body.kind === 'too-large') return { ...(await channels.refuseOversize(id, partner, body.head)), close: true };
           return { ...(await channels.ingest(id, partner, body.bytes, attributesOf(request))), close: false };
@@ -104,6 +106,7 @@ export function doorRouter(services: DoorServices): Router {
       } catch (error) {
         const code = error instanceof SentAway ? error.code : error instanceof InterlockError && error.code === 'audit-unavailable' ? 'audit-unavailable' : 'unexpected';
         const requestId = randomUUID();
+        if (code === 'unexpected') services.log.error('message not taken', { requestId, channel: id, errorName: error instanceof Error ? error.name : 'unknown' });
         await send(request, response, statuses[code] ?? 500, channels.answer(id, { kind: 'rejected', code, text: texts[code] }, requestId), requestId, true);
       }
     });
