@@ -44,7 +44,7 @@ interface DeadLetter {
 function readCorpus(directory: string): Sent[] {
   const files = readdirSync(directory, { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.hl7')).sort();
   return files.flatMap((name) => v2Format.split!(readFileSync(join(directory, name))).map((bytes): Sent => {
-    const header = readHeader(bytes.subarray(0, 4096).toString('latin1').split(/[\r\n]/).find((line) => line.startsWith('MSH')) ?? '');
+    const header = readHeader(bytes.subarray(0, 4096).toString('latin1').split(/[\r\n]/).find((line) => line.includes('MSH'))?.replace(/^.*?MSH/, 'MSH') ?? '');
     const type = header === undefined || header.code === '' ? '(none)' : `${header.code}^${header.trigger}`;
     return { file: relative('.', join(directory, name)), type, bytes, plan: planOf(bytes), asksForAck: asksForAck(bytes), code: 'none', tookMs: patienceMs, ackId: '' };
   }));

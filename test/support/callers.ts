@@ -173,7 +173,7 @@ export function admission({ controlId, mrn, trigger = 'A01', family = 'Sample', 
   ].join('\r');
 }
 
-/** MSA-1 of an acknowledgement. */
+/** MSA-1 of an acknowledgement, whatever separates its fields. */
 export function ackCode(ack: string): string {
-  return /(?:^|\r)MSA\|(\w\w)/.exec(ack)?.[1] ?? '';
+  return /(?:^|\r)MSA[^\w\r](\w\w)/.exec(ack)?.[1] ?? '';
 }
