@@ -22,8 +22,8 @@ export const channelDefinitionSchema = z.strictObject({
   partners: z.union([z.literal('any'), z.array(z.string().min(1)).min(1)]).default('any'),
   /** Where times without an offset are from. Required: a wrong default moves times by hours. */
   zone: z.string().refine(isZone, 'not a known time zone'),
-  /** `message`: as the message asks (HL7v2 MSH-15 and MSH-16); `original` or `enhanced`: always so. */
-  ackMode: z.enum(['message', 'original', 'enhanced']).default('message'),
+  /** `message`: of the kind that the message asks for (HL7v2 MSH-15 and MSH-16), and always; `asked`: only when it asks; `original` or `enhanced`: always so. */
+  ackMode: z.enum(['message', 'asked', 'original', 'enhanced']).default('message'),
   retry: retryPolicySchema.prefault({}),
   /** What a dead letter means for later messages of its ordering keys: they `continue`, or wait (`holdKey`). */
   deadLetters: z.enum(['continue', 'holdKey']).default('continue'),

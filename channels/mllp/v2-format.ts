@@ -55,18 +55,20 @@ export const v2Format: MessageFormat = {
 /**
  * MSA-1 and whether to answer at all (HL7 v2.5.1, sections 2.9.2 and 2.9.3). Original mode: AA, AE, AR. Enhanced mode, when
  * MSH-15 or MSH-16 is valued: CA, CE, CR under the condition in MSH-15. MSH-15 NE with MSH-16 valued is original mode under
- * another name (section 2.9.3): application codes under the condition in MSH-16.
+ * another name (section 2.9.3): application codes under the condition in MSH-16. In mode `message` the conditions choose the
+ * kind of answer, and there always is one: silence cannot be told from a lost message.
  */
 export function ackCodeOf(verdict: AckVerdict, header: Pick<V2Header, 'acceptAcknowledgment' | 'applicationAcknowledgment'> | undefined, mode: ChannelDefinition['ackMode']): AckCode | undefined {
   const level = { accepted: 'A', error: 'E', rejected: 'R' }[verdict.kind] as 'A' | 'E' | 'R';
   const accept = (header?.acceptAcknowledgment ?? '').toUpperCase();
   const application = (header?.applicationAcknowledgment ?? '').toUpperCase();
-  if (mode === 'original' || (mode === 'message' && accept === '' && application === '')) return `A${level}`;
+  if (mode === 'original' || (mode !== 'enhanced' && accept === '' && application === '')) return `A${level}`;
   if (mode === 'enhanced') return `C${level}`;
   const wanted = (condition: string): boolean => condition === 'AL' || (condition === 'ER' && level !== 'A') || (condition === 'SU' && level === 'A');
-  if (accept === '' || accept === 'NE') return wanted(application) ? `A${level}` : undefined;
+  const silent = mode === 'asked';
+  if (accept === '' || accept === 'NE') return wanted(application) || !silent ? `A${level}` : undefined;
   // What is no condition of table 0155 is read as "always": a needless answer does less harm than a missing one.
-  return wanted(accept) || !['ER', 'SU'].includes(accept) ? `C${level}` : undefined;
+  return wanted(accept) || !silent || !['ER', 'SU'].includes(accept) ? `C${level}` : undefined;
 }
 
 /** Turns what the mapping says is wrong into a refusal. */

@@ -76,8 +76,10 @@ describe('HL7v2 as a message format', () => {
   ])('MSH-15 %j and MSH-16 %j', (acceptAcknowledgment, applicationAcknowledgment, expected) => {
     const header = { acceptAcknowledgment, applicationAcknowledgment };
     const problem = { code: 'message-malformed', text: '' } as const;
-    const codes = [{ kind: 'accepted' } as const, { kind: 'error', ...problem } as const, { kind: 'rejected', ...problem } as const].map((verdict) => ackCodeOf(verdict, header, 'message') ?? '-');
+    const codes = [{ kind: 'accepted' } as const, { kind: 'error', ...problem } as const, { kind: 'rejected', ...problem } as const].map((verdict) => ackCodeOf(verdict, header, 'asked') ?? '-');
     expect(codes.join(' ')).toBe(expected);
+    // The default: never silent, whatever the conditions say.
+    expect(ackCodeOf({ kind: 'accepted' }, header, 'message')).toMatch(/^[AC]A$/);
     expect(ackCodeOf({ kind: 'accepted' }, header, 'original')).toBe('AA');
     expect(ackCodeOf({ kind: 'accepted' }, header, 'enhanced')).toBe('CA');
   });
