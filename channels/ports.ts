@@ -70,7 +70,7 @@ export interface Sink {
   /**
    * @param advance changes the inbox row within the transaction; must throw if the lease was lost, which aborts everything
    * @returns what was stored, as `Type/id` in the plan's order
-   * @throws SinkError telling whether trying again can help
+   * @throws SinkError telling whether trying again can help, or InterlockError, whose code tells
    */
   commit(request: {
     readonly channelId: string;

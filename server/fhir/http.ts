@@ -29,8 +29,8 @@ const bodyMethods: ReadonlySet<string> = new Set(['POST', 'PUT', 'PATCH']);
 const formType = /^application\/x-www-form-urlencoded\s*(?:;|$)/i;
 const exposedHeaders = 'ETag, Location, Content-Location, Last-Modified, WWW-Authenticate, X-Request-Id, X-Progress, Retry-After';
 
-/** Largest form of a search by POST: beyond what any search may hold, percent-encoded. */
-const maxFormSizeBytes = 2 ** 20;
+/** Largest form of a search by POST: a thousand values of a usual length. */
+const maxFormSizeBytes = 128 * 1024;
 const formPath = /(?:^|\/)_search$/;
 
 /** Reads the body of a request, of the size that its path takes. */
@@ -51,7 +51,11 @@ export function fhirRouter(options: FhirHttpOptions): Router {
     response.set({ 'Access-Control-Allow-Origin': '*', 'Access-Control-Expose-Headers': exposedHeaders, 'Cache-Control': 'no-store', 'X-Content-Type-Options': 'nosniff' });
     next();
   });
-  router.options('/{*path}', (_request, response) => {
+  router.use((request, response, next) => {
+    if (request.method !== 'OPTIONS') {
+      next();
+      return;
+    }
     response.set({ 'Access-Control-Allow-Methods': 'GET, HEAD, POST, PUT, DELETE', 'Access-Control-Allow-Headers': 'Authorization, Content-Type, Accept, Prefer, If-Match, If-None-Match, If-None-Exist, If-Modified-Since, X-Request-Id', 'Access-Control-Max-Age': '600' });
     response.status(204).end();
   });

@@ -1,4 +1,4 @@
-import { SinkError, type Sink } from '../../channels/ports.ts';
+import type { Sink } from '../../channels/ports.ts';
 import { sourceUrn, type PlannedResource } from '../../mappings/engine/plan.ts';
 import { InterlockError } from '../../resources/outcome/error.ts';
 import { contextOfPartner } from '../access/grants.ts';
@@ -33,12 +33,8 @@ export function createSink(services: GuardServices): Sink {
       const context = contextOfPartner(request.partner.name, { requestId: request.messageId, address: request.partner.address });
       const channel = { id: request.channelId, messageId: request.messageId, messageType: request.plan.messageType, ...(request.controlId === undefined ? {} : { controlId: request.controlId }) };
       const guard = new GuardedRepository(services, context, channel);
-      try {
-        const facts = { interaction: 'transaction', action: 'E', query: `channel ${request.channelId} ${request.plan.messageType}` } as const;
-        return { stored: await guard.transaction(facts, async (tx) => store(services, request, tx)) };
-      } catch (error) {
-        throw sinkError(error);
-      }
+      const facts = { interaction: 'transaction', action: 'E', query: `channel ${request.channelId} ${request.plan.messageType}` } as const;
+      return { stored: await guard.transaction(facts, async (tx) => store(services, request, tx)) };
     },
   };
 }
@@ -127,11 +123,4 @@ async function survivorOf(tx: GuardedTransaction, patient: StoredVersion): Promi
 /** Escapes what has a meaning in a search value (https://hl7.org/fhir/R4/search.html#escaping). */
 function escapeToken(text: string): string {
   return text.replaceAll(/[\\,|$]/g, String.raw`\$&`);
-}
-
-/** Tells the router whether trying again can help. */
-function sinkError(error: unknown): unknown {
-  if (error instanceof SinkError || !(error instanceof InterlockError)) return error;
-  const retry = error.code === 'outcome-unknown' ? 'ambiguous' : error.status >= 500 || error.code === 'version-conflict' || error.code === 'version-stale' ? 'transient' : 'permanent';
-  return new SinkError(retry, error.code, error.message, error);
 }
