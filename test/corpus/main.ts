@@ -15,8 +15,6 @@ import { startTestServer, type TestServer } from '../support/server.ts';
 
 /** A message is answered within this time, or it counts as unanswered. */
 const patienceMs = 5_000;
-/** How long an answer is waited for that the message does not ask for when all is well (MSH-15 and MSH-16: NE or ER). */
-const unaskedPatienceMs = 500;
 const connections = 4;
 const slowest = 5;
 
@@ -25,9 +23,7 @@ interface Sent {
   readonly type: string;
   readonly bytes: Buffer;
   readonly plan: Plan | undefined;
-  /** False: its sender wants no acknowledgement of acceptance, so silence is the right answer. */
-  readonly asksForAck: boolean;
-  /** MSA-1, `none` if nothing came in time, `quiet` if nothing was asked for and nothing came. */
+  /** MSA-1; `none` if nothing came in time. */
   code: string;
   tookMs: number;
   /** MSH-10 of the acknowledgement: the end of the message's id, by which dead letters are found. */
@@ -46,12 +42,8 @@ function readCorpus(directory: string): Sent[] {
   return files.flatMap((name) => v2Format.split!(readFileSync(join(directory, name))).map((bytes): Sent => {
     const header = readHeader(bytes.subarray(0, 4096).toString('latin1').split(/[\r\n]/).find((line) => line.includes('MSH'))?.replace(/^.*?MSH/, 'MSH') ?? '');
     const type = header === undefined || header.code === '' ? '(none)' : `${header.code}^${header.trigger}`;
-    return { file: relative('.', join(directory, name)), type, bytes, plan: planOf(bytes), asksForAck: asksForAck(bytes), code: 'none', tookMs: patienceMs, ackId: '' };
+    return { file: relative('.', join(directory, name)), type, bytes, plan: planOf(bytes), code: 'none', tookMs: patienceMs, ackId: '' };
   }));
-}
-
-function asksForAck(bytes: Buffer): boolean {
-  return v2Format.acknowledge(bytes, { kind: 'accepted' }, { mode: 'message', nowMs: 0, messageId: '' }).length > 0;
 }
 
 function planOf(bytes: Buffer): Plan | undefined {
@@ -70,17 +62,15 @@ async function sendAll(server: TestServer, partner: PartnerCertificate, messages
   const work = async (): Promise<void> => {
     let sender: MllpSender | undefined;
     for (const message of queue) {
-      // On a connection of its own: an answer that does not come must not be taken for one to the next message.
-      const own: MllpSender = message.asksForAck ? (sender ??= await mllpSender(server, partner, patienceMs)) : await mllpSender(server, partner, unaskedPatienceMs);
+      sender ??= await mllpSender(server, partner, patienceMs);
       const beganMs = performance.now();
       try {
-        const ack = await own.send(message.bytes);
+        const ack = await sender.send(message.bytes);
         message.code = ackCode(ack);
         message.ackId = ack.split('\r')[0]?.split(ack[3] ?? '|')[9] ?? '';
-        if (!message.asksForAck) own.close();
       } catch {
-        if (message.asksForAck) sender = undefined;
-        else message.code = 'quiet';
+        // A late answer must not be taken for one to the next message.
+        sender = undefined;
       }
       message.tookMs = performance.now() - beganMs;
       progress(`${(done += 1)} of ${messages.length} messages sent`);
@@ -108,18 +98,18 @@ function summary(messages: readonly Sent[], dead: ReadonlyMap<string, DeadLetter
   const row = ([type, sent]: [string, readonly Sent[]]): string[] => {
     const coded = (...codes: string[]): string => String(sent.filter(({ code }) => codes.includes(code)).length || '');
     const taken = sent.filter(({ code }) => accepted.has(code));
-    const times = sent.filter(({ code }) => code !== 'quiet').map(({ tookMs }) => tookMs).sort((a, b) => a - b);
+    const times = sent.map(({ tookMs }) => tookMs).sort((a, b) => a - b);
     const failed = taken.filter(({ ackId }) => dead.has(ackId)).length;
     const unmapped = counted(sent.flatMap(({ plan }) => plan?.unmapped.map(({ path }) => path) ?? []));
     const untranslated = counted(sent.flatMap(({ plan }) => plan?.untranslated.map(({ path }) => path) ?? []));
     return [
-      type, String(sent.length), coded('AA', 'CA'), coded('AE', 'CE'), coded('AR', 'CR'), coded('quiet'), coded('none', ''), times[Math.ceil(times.length * 0.95) - 1]?.toFixed(0) ?? '', times.at(-1)?.toFixed(0) ?? '',
+      type, String(sent.length), coded('AA', 'CA'), coded('AE', 'CE'), coded('AR', 'CR'), coded('none', ''), times[Math.ceil(times.length * 0.95) - 1]?.toFixed(0) ?? '', times.at(-1)?.toFixed(0) ?? '',
       String(taken.length - failed), String(failed || ''), sumUp(unmapped), sumUp(untranslated),
     ];
   };
   const rows = groups.map(row);
   if (groups.length > 1) rows.push(row(['all', messages]));
-  return renderTable(['type', 'sent', 'AA', 'AE', 'AR', 'unasked', 'no ack', 'p95 ms', 'max ms', 'stored', 'dead', 'unmapped fields', 'codes kept as they came'], rows);
+  return renderTable(['type', 'sent', 'AA', 'AE', 'AR', 'no ack', 'p95 ms', 'max ms', 'stored', 'dead', 'unmapped fields', 'codes kept as they came'], rows);
 }
 
 function counted(names: readonly string[]): [string, number][] {
@@ -172,9 +162,8 @@ async function main(directory: string): Promise<number> {
     console.log(`\n${remarkable(messages, dead)}`);
     const repeated = messages.filter(({ code }) => accepted.has(code)).length - new Set(messages.filter(({ code }) => accepted.has(code)).map(({ ackId }) => ackId)).size;
     const unanswered = messages.filter(({ code }) => code === 'none' || code === '').length;
-    const quiet = messages.filter(({ code }) => code === 'quiet').length;
     const alive = server.pid() === pid && (await server.cli(['channel', 'status'])).code === 0 && isAlive(pid);
-    console.log(`\n${messages.length} messages: ${messages.length - unanswered - quiet} answered within ${patienceMs / 1000} s, ${quiet} wanted no answer, ${counts.stored + counts.delivered} stored, ${repeated} of them sent more than once, ${counts.failed} refused or failed. The server ${alive ? 'is alive' : 'ENDED'}.`);
+    console.log(`\n${messages.length} messages: ${messages.length - unanswered} answered within ${patienceMs / 1000} s, ${counts.stored + counts.delivered} stored, ${repeated} of them sent more than once, ${counts.failed} refused or failed. The server ${alive ? 'is alive' : 'ENDED'}.`);
     if (!alive) console.log(server.output());
     return unanswered === 0 && alive ? 0 : 1;
   } finally {
