@@ -33,7 +33,7 @@ export function applyRules<V extends Value, R extends Rule>(rules: readonly R[],
     if (!holds(rule.when, source)) continue;
     const values = source.read(rule.from);
     if (values.length === 0) continue;
-    for (const value of rule.to.includes('[]') ? values : values.slice(0, 1)) {
+    for (const value of values.length === 1 || rule.to.includes('[]') ? values : values.slice(0, 1)) {
       if (value.isNull) {
         target.clear.add(rule.clears ?? rule.to.replaceAll('[]', ''));
         continue;

@@ -78,6 +78,11 @@ function holdsAnything(raw: string, { component, subcomponent, repetition }: Del
   return false;
 }
 
+/** Most text has nothing to split, which is cheaper to find out first. */
+function split(text: string, delimiter: string): string[] {
+  return text.includes(delimiter) ? text.split(delimiter) : [text];
+}
+
 /** A part holds its text and is split when asked for: most of what a message holds is never read. */
 class Part implements V2Part {
   readonly raw: string;
@@ -110,7 +115,7 @@ class Part implements V2Part {
 
   at(position: number): V2Part {
     if (this.depth === 0) return position === 1 ? this : emptyPart;
-    this.children ??= this.raw.split(this.depth === 2 ? this.delimiters.component : this.delimiters.subcomponent);
+    this.children ??= split(this.raw, this.depth === 2 ? this.delimiters.component : this.delimiters.subcomponent);
     const child = this.children[position - 1];
     if (typeof child !== 'string') return child ?? emptyPart;
     return (this.children[position - 1] = partOf(child, this.depth - 1, this.delimiters));
@@ -187,7 +192,7 @@ class Segment implements V2Segment {
     const raw = number < 1 ? '' : (this.raw[number] ?? '');
     if (number <= this.verbatim && number > 0) return [verbatim(raw)];
     if (raw === '') return none;
-    const parts = raw.split(this.delimiters.repetition).map((repetition) => partOf(repetition, 2, this.delimiters));
+    const parts = split(raw, this.delimiters.repetition).map((repetition) => partOf(repetition, 2, this.delimiters));
     return parts.filter((part) => !part.isEmpty);
   }
 

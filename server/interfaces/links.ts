@@ -15,10 +15,13 @@ function link(node: unknown, references: ReadonlyMap<string, string>): unknown {
     return items.length === 0 ? undefined : items;
   }
   if (typeof node !== 'object' || node === null) return node;
-  const entries: [string, unknown][] = [];
+  const copy: Record<string, unknown> = {};
+  let isEmpty = true;
   for (const [name, value] of Object.entries(node)) {
     const replaced = (name === 'reference' || name === 'url') && typeof value === 'string' && value.startsWith('urn:key:') ? references.get(value) : link(value, references);
-    if (replaced !== undefined) entries.push([name, replaced]);
+    if (replaced === undefined) continue;
+    copy[name] = replaced;
+    isEmpty = false;
   }
-  return entries.length === 0 ? undefined : Object.fromEntries(entries);
+  return isEmpty ? undefined : copy;
 }
