@@ -121,7 +121,9 @@ export async function openMongoose(uri: string, options: PoolOptions = {}): Prom
         retryReads: true,
         maxPoolSize: options.maxPoolSize ?? 50,
         serverSelectionTimeoutMS: options.serverSelectionTimeoutMs ?? 5_000,
-        connectTimeoutMS: 5_000,
+        // A server that stands still is noticed within some seconds, and what waits for it fails then.
+        heartbeatFrequencyMS: 2_000,
+        connectTimeoutMS: 3_000,
         waitQueueTimeoutMS: 10_000,
         autoIndex: false,
         autoCreate: false,

@@ -42,7 +42,9 @@ export async function measure({ row, unit, call }: Row, seconds: number): Promis
     for (let n = warmUps; performance.now() - beganMs < seconds * 1000; n += 1) {
       const sentMs = performance.now();
       try {
-        units += await call(caller, n);
+        // Added after the await: `units += await …` would add to what it was before.
+        const done = await call(caller, n);
+        units += done;
         timesMs.push(performance.now() - sentMs);
       } catch (error) {
         failed += 1;
