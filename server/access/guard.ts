@@ -59,9 +59,10 @@ export class GuardedRepository {
     this.#channel = channel;
   }
 
-  /** True if the refusal or failure is in the audit trail already. */
+  /** True if the refusal or failure, or the one that it was made from, is in the audit trail already. */
   static isAudited(error: unknown): boolean {
-    return typeof error === 'object' && error !== null && GuardedRepository.#audited.has(error);
+    if (typeof error !== 'object' || error === null) return false;
+    return GuardedRepository.#audited.has(error) || (error instanceof InterlockError && GuardedRepository.isAudited(error.cause));
   }
 
   /** Reads the current version. @throws InterlockError `forbidden`, `not-found`, `deleted` */

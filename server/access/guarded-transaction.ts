@@ -60,9 +60,14 @@ export class GuardedTransaction {
     return version !== undefined && !version.deleted && sees(reach, version, this.#inside.values) ? version : undefined;
   }
 
+  /** Decides a create ahead of {@link create}, which decides again. @throws InterlockError `forbidden` */
+  assertMayCreate(write: TransactionWrite): void {
+    assertReaches(reachToWrite(this.#inside.context, write.type, ['c']), write.resource, write.id, this.#inside.values);
+  }
+
   /** Creates many resources under ids that must be new, in few round trips. @throws InterlockError `forbidden` */
   async create(writes: readonly TransactionWrite[]): Promise<readonly WriteResult[]> {
-    for (const write of writes) assertReaches(reachToWrite(this.#inside.context, write.type, ['c']), write.resource, write.id, this.#inside.values);
+    for (const write of writes) this.assertMayCreate(write);
     const results = await this.#inside.tx.createMany(writes.map((write) => write.prepared), this.#inside.auditOfWrite);
     this.#inside.results.push(...results);
     return results;

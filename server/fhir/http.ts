@@ -22,8 +22,8 @@ export interface FhirHttpOptions {
   readonly log: Log;
 }
 
-/** Ids that a caller may give its request: short and without anything that could carry content. */
-const requestIdPattern = /^[A-Za-z0-9._-]{1,64}$/;
+/** Ids that a caller may give its request: UUIDs and trace ids, for they are logged and must not carry content. */
+const requestIdPattern = /^(?:[0-9a-f]{32}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$/i;
 const bodyTypes = /^application\/(?:fhir\+json|json)\s*(?:;|$)/i;
 const bodyMethods: ReadonlySet<string> = new Set(['POST', 'PUT', 'PATCH']);
 const formType = /^application\/x-www-form-urlencoded\s*(?:;|$)/i;
@@ -168,7 +168,7 @@ async function respond(options: FhirHttpOptions, request: Request, response: Res
       if (status === 403) headers['WWW-Authenticate'] = 'Bearer error="insufficient_scope"';
       if (status === 405) headers['Allow'] = methodsOf(request.path.slice(1)).join(', ');
       if (status >= 500) options.log.warn('request failed', { requestId, code: error.code, method: request.method });
-    } else options.log.error('request failed unexpectedly', { requestId, method: request.method, errorName: error instanceof Error ? error.name : 'unknown', audited: GuardedRepository.isAudited(error) });
+    } else options.log.error('request failed unexpectedly', { requestId, method: request.method, errorName: error instanceof Error ? error.name : 'unknown' });
     result = { status, headers, body: Buffer.from(JSON.stringify(outcome)) };
   }
   response.status(result.status);

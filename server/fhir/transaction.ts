@@ -192,6 +192,7 @@ async function apply(
     responses.set(write.entry, { status: 204, headers: result === undefined ? {} : versionHeaders(result.version) });
   }
   const creates = ofKind('create').filter((write) => targets.get(write)!.match === undefined);
+  for (const write of creates) within(write.entry, () => tx.assertMayCreate(ready.get(write)!));
   for (const [index, result] of (await tx.create(creates.map((write) => ready.get(write)!))).entries()) answer(creates[index]!, result);
   for (const write of ofKind('create')) {
     const { match } = targets.get(write)!;

@@ -86,6 +86,13 @@ describe('conditional updates', () => {
   });
 });
 
+test('an entry that is forbidden is named, and nothing happens', async () => {
+  const granted = [grant('Patient', 'cruds'), grant('Observation', 'crs', 'somebody')];
+  const refused = await transaction([entry({ method: 'POST', url: 'Patient' }, identified('forbidden')), entry({ method: 'POST', url: 'Observation' }, observation('else'))], 'transaction', granted);
+  expect([refused.error?.code, refused.error?.options.expression]).toEqual(['forbidden', 'Bundle.entry[1]']);
+  expect(await total('Patient?identifier=urn:mrn|forbidden')).toBe(0);
+});
+
 describe('reads of a transaction', () => {
   test('that may not be done refuse it whole', async () => {
     const write = entry({ method: 'POST', url: 'Patient' }, identified('unread'));
@@ -98,7 +105,9 @@ describe('reads of a transaction', () => {
   test('that find nothing do not deny the writes, which have happened', async () => {
     const answer = await transaction([entry({ method: 'GET', url: 'Patient/absent' }), entry({ method: 'POST', url: 'Patient' }, identified('happened'))]);
     expect([answer.status, statuses(answer)]).toEqual([200, ['404', '201']]);
+    const before = fhir.records.length;
     expect((await transaction([entry({ method: 'GET', url: 'Patient/absent' })])).status).toBe(404);
+    expect(fhir.records.slice(before).map(({ interaction, outcome }) => [interaction, outcome])).toEqual([['transaction', '0'], ['read', '4']]);
   });
 });
 
