@@ -33,12 +33,12 @@ function offsetAtMinutes(zone: string, epochMs: number): number {
   const quarter = Math.floor(epochMs / 900_000);
   let known = offsets.get(zone);
   if (known === undefined) {
-    if (offsets.size >= 100) offsets.clear();
+    if (offsets.size >= 20) offsets.clear();
     offsets.set(zone, (known = new Map<number, number>()));
   }
   let offset = known.get(quarter);
   if (offset === undefined) {
-    if (known.size >= 10_000) known.clear();
+    if (known.size >= 5_000) known.clear();
     known.set(quarter, (offset = computeOffsetMinutes(zone, epochMs)));
   }
   return offset;
