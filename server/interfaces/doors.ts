@@ -94,19 +94,20 @@ export function doorRouter(services: DoorServices): Router {
       response.status(status).set('Content-Type', answer.contentType).set('Cache-Control', 'no-store').set('X-Request-Id', requestId).send(body);
     };
     router.post(`/${id}`, async (request, response) => {
+      let partner: PartnerIdentity | undefined;
       try {
-        const partner = await admitted(services, id, request, response);
+        const sender = await admitted(services, id, request, response);
+        partner = sender;
         const result = await budget.hold(Math.min(declaredBytes(request) ?? maxMessageBytes, maxMessageBytes), () => { throw new SentAway('busy'); }, async () => {
           const body = await bodyOf(request, maxMessageBytes);
-          if (body.kind === 'too-large') return { ...(await channels.refuseOversize(id, partner, body.head)), close: true };
-          return { ...(await channels.ingest(id, partner, body.bytes, attributesOf(request))), close: false };
+          if (body.kind === 'too-large') return { ...(await channels.refuseOversize(id, sender, body.head)), close: true };
+          return { ...(await channels.ingest(id, sender, body.bytes, attributesOf(request))), close: false };
         });
         const status = result.code === undefined ? answer.accepted : (statuses[result.code] ?? 422);
         await send(request, response, status, result.ack, result.messageId, result.close);
       } catch (error) {
-        const code = error instanceof SentAway ? error.code : error instanceof InterlockError && error.code === 'audit-unavailable' ? 'audit-unavailable' : 'unexpected';
         const requestId = randomUUID();
-        if (code === 'unexpected') services.log.error('message not taken', { requestId, channel: id, errorName: error instanceof Error ? error.name : 'unknown' });
+        const code = await reasonOf(services, id, partner, requestId, error);
         await send(request, response, statuses[code] ?? 500, channels.answer(id, { kind: 'rejected', code, text: texts[code] }, requestId), requestId, true);
       }
     });
@@ -133,6 +134,21 @@ async function admitted(services: DoorServices, channelId: string, request: Requ
     requestId: randomUUID(), actor: { kind: 'anonymous', id: 'anonymous', address: socket.remoteAddress ?? '' },
   });
   throw new SentAway('certificate-required');
+}
+
+/** Why there is no answer of the channel itself; in the audit trail before it is told, by admission or here. */
+async function reasonOf({ flood, log, nowMs }: DoorServices, channelId: string, partner: PartnerIdentity | undefined, requestId: string, error: unknown): Promise<keyof typeof texts> {
+  const isAuditDown = error instanceof InterlockError && error.code === 'audit-unavailable';
+  const code = error instanceof SentAway ? error.code : isAuditDown ? 'audit-unavailable' : 'unexpected';
+  if (code === 'unexpected') log.error('message not taken', { requestId, channel: channelId, errorName: error instanceof Error ? error.name : 'unknown' });
+  if (partner === undefined || isAuditDown) return code;
+  try {
+    const actor = { kind: 'partner', id: partner.name, address: partner.address } as const;
+    await flood.record({ at: nowMs(), kind: 'channel', interaction: 'message-refused', action: 'E', outcome: '8', rule: code, requestId, actor, channel: { id: channelId, messageId: requestId } });
+    return code;
+  } catch {
+    return 'audit-unavailable';
+  }
 }
 
 /** What the door knows and the bytes do not say. */
