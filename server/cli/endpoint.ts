@@ -63,7 +63,6 @@ export function commandEndpoint(services: CommandServices): Router {
  */
 export async function runCommand(services: CommandServices, name: string, input: CommandInput, tell: (done: number, total?: number) => void): Promise<CommandResult> {
   const command = commands.find((one) => one.name === name);
-  if (command === undefined) throw new InterlockError('request-invalid', { detail: 'There is no such command.' });
   services.audit.assertAvailable();
   const about = {
     kind: 'command',
@@ -71,10 +70,11 @@ export async function runCommand(services: CommandServices, name: string, input:
     action: 'E',
     requestId: randomUUID(),
     actor: { kind: 'operator', id: input.operator },
-    command: [name, ...Object.keys(input.options).map((option) => `--${option}`)].join(' '),
+    command: command === undefined ? 'unknown' : [name, ...Object.keys(input.options).map((option) => `--${option}`)].join(' '),
   } as const;
   let result: CommandResult;
   try {
+    if (command === undefined) throw new InterlockError('request-invalid', { detail: 'There is no such command.' });
     result = await command.run(services, input, tell);
   } catch (error) {
     const code = error instanceof InterlockError ? error.code : 'internal';

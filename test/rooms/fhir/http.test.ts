@@ -5,7 +5,7 @@ import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import express from 'express';
 import { InterlockError } from '../../../resources/outcome/error.ts';
-import { commandEndpoint } from '../../../server/cli/endpoint.ts';
+import { commandEndpoint, runCommand } from '../../../server/cli/endpoint.ts';
 import type { CommandServices } from '../../../server/cli/command.ts';
 import { fhirRouter } from '../../../server/fhir/http.ts';
 import { silentLog } from '../../../server/observe/log.ts';
@@ -99,4 +99,11 @@ test('nothing of a command is read without the operator\'s certificate, and the 
   const answer = await fetch(`${base}/admin/commands`, { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: '{"Canaryname' });
   expect([answer.status, (await answer.text()).includes('Canaryname')]).toEqual([401, false]);
   expect(fhir.records.slice(before).map(({ kind, error }) => [kind, error])).toEqual([['command', 'certificate-required']]);
+});
+
+test('a command that does not exist is recorded too', async () => {
+  const before = fhir.records.length;
+  const services = { audit: fhir.audit, nowMs: Date.now } as unknown as CommandServices;
+  await expect(runCommand(services, 'Canaryname', { operator: 'operator:x', args: [], options: {}, files: {} }, () => undefined)).rejects.toMatchObject({ code: 'request-invalid' });
+  expect(fhir.records.slice(before)).toMatchObject([{ kind: 'command', command: 'unknown', outcome: '4', error: 'request-invalid' }]);
 });
