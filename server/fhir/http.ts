@@ -22,8 +22,8 @@ export interface FhirHttpOptions {
   readonly log: Log;
 }
 
-/** Ids that a caller may give its request: UUIDs and trace ids, for they are logged and must not carry content. */
-const requestIdPattern = /^(?:[0-9a-f]{32}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$/i;
+/** Ids that a caller may give its request. They are echoed and audited, sealed; the log takes only those that cannot carry content. */
+const requestIdPattern = /^[A-Za-z0-9._-]{1,64}$/;
 const bodyTypes = /^application\/(?:fhir\+json|json)\s*(?:;|$)/i;
 const bodyMethods: ReadonlySet<string> = new Set(['POST', 'PUT', 'PATCH']);
 const formType = /^application\/x-www-form-urlencoded\s*(?:;|$)/i;

@@ -20,6 +20,9 @@ const allowed = new Set([
   'messageType', 'method', 'next', 'partner', 'path', 'pid', 'port', 'purpose', 'reason', 'requestId', 'resourceType', 'retry', 'route', 'serial', 'signal', 'state', 'status', 'step', 'url', 'version',
 ]);
 
+/** Request ids that cannot carry content: UUIDs and trace ids. Others, which callers chose, are in the sealed audit trail only. */
+const plainRequestId = /^(?:[0-9a-f]{32}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$/i;
+
 /** Makes the process's log: JSON lines on standard error. */
 export function createLog(level: string): Log {
   const logger: Logger = pino({ level, base: null, timestamp: pino.stdTimeFunctions.isoTime }, pino.destination({ dest: 2, sync: false }));
@@ -27,7 +30,7 @@ export function createLog(level: string): Log {
     const kept: Record<string, string | number | boolean> = {};
     let dropped = 0;
     for (const [name, value] of Object.entries(fields)) {
-      if (!allowed.has(name)) dropped += 1;
+      if (!allowed.has(name) || (name === 'requestId' && !plainRequestId.test(String(value)))) dropped += 1;
       else kept[name] = typeof value === 'string' ? value.slice(0, 200) : value;
     }
     if (dropped > 0) kept['droppedFields'] = dropped;

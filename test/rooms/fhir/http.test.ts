@@ -77,11 +77,13 @@ test('a form of very many parameters is refused like any other', async () => {
   expect((await fetch(`${base}/fhir/Patient/_search`, { method: 'POST', headers: form, body: 'a&'.repeat(60_000) })).status).toBe(413);
 });
 
-test('a caller\'s request id is kept only if it cannot carry content', async () => {
+test('a caller\'s request id is echoed if it is short and plain', async () => {
   const idOf = async (given: string) => (await fetch(`${base}/fhir/metadata`, { headers: { 'X-Request-Id': given } })).headers.get('x-request-id');
   const uuid = '0f5b1c3e-5a3b-4b0e-9a37-0c2f6a1d0001';
   expect(await idOf(uuid)).toBe(uuid);
-  expect(await idOf('MRN-0012345')).toMatch(/^[0-9a-f-]{36}$/);
+  expect(await idOf('trace.7_a')).toBe('trace.7_a');
+  expect(await idOf('two words')).toMatch(/^[0-9a-f-]{36}$/);
+  expect(await idOf('x'.repeat(65))).toMatch(/^[0-9a-f-]{36}$/);
 });
 
 test('paths that are none are not found', async () => {
