@@ -63,7 +63,7 @@ function pid({ mrn, family, given, sex, born }: DayPatient): string {
 }
 
 function pv1({ mrn }: DayPatient, ward: string, admitted: string, discharged: string): string {
-  return `PV1|1|I|${ward}^DEMO HOSPITAL|||||||MED||||||||1234567893^House^Gregory^^^Dr^^^NPI|IP|V${mrn}^^^DEMO&2.16.840.1.113883.19.5&ISO^VN|||||||||||||||||||||||||${admitted}|${discharged}`;
+  return `PV1|1|I|${ward}^DEMO HOSPITAL|||||||MED|||||||1234567893^House^Gregory^^^Dr^^^NPI|IP|V${mrn}^^^DEMO&2.16.840.1.113883.19.5&ISO^VN|||||||||||||||||||||||||${admitted}|${discharged}`;
 }
 
 function order(patient: DayPatient, { code, name, dose }: (typeof drugs)[number], id: string, at: string): string {
