@@ -1,5 +1,6 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { validateResource } from '../../resources/validate/index.ts';
 import { HttpClient } from '../../server/demo/http-client.ts';
 import { backendCaller, FhirCaller, type Bundle, type Json } from '../support/fhir.ts';
 import { startTestServer, type TestServer } from '../support/server.ts';
@@ -258,4 +259,15 @@ test('each access has its AuditEvent, by patient, and the chain verifies', async
   expect(events.map(({ action, outcome, subtype }) => `${action} ${outcome} ${subtype.map(({ code }) => code).join(' ')}`).reverse()).toEqual(['C 0 create', 'R 0 read', 'E 0 search-type', 'D 0 delete', 'R 4 read']);
   expect((await all.send('DELETE', `AuditEvent/${(events[0] as unknown as Json).id}`)).status).toBe(405);
   expect((await server.cli(['audit', 'verify'])).code).toBe(0);
+}, 60_000);
+
+test('what the server itself writes is valid FHIR', async () => {
+  const faultsOf = (resource: Json): unknown[] => validateResource(resource).map(({ code, expression }) => [resource.resourceType, code, expression]);
+  expect(faultsOf(await all.get('metadata'))).toEqual([]);
+  expect(faultsOf((await all.send('GET', 'Patient/none')).json() as Json)).toEqual([]);
+  expect(faultsOf(await all.get('Patient?_count=3&no-such=1'))).toEqual([]);
+  expect(faultsOf(await all.get('_history?_count=20'))).toEqual([]);
+  const { entry = [] } = await all.get<Bundle>('AuditEvent?_count=500');
+  expect(entry.length).toBeGreaterThan(100);
+  expect(entry.flatMap(({ resource }) => faultsOf(resource!))).toEqual([]);
 }, 60_000);

@@ -15,7 +15,8 @@ export interface AuditSite {
 export function agentsOf(record: AuditRecord, pattern: Pattern, site: AuditSite): object[] {
   const { actor } = record;
   const person = actor.kind === 'user' || actor.kind === 'operator';
-  const why = record.purposeOfUse?.map((code) => ({ coding: [{ system: purposeOfUse, code }] }));
+  const codes = record.purposeOfUse ?? [];
+  const why = codes.length === 0 ? undefined : codes.map((code) => ({ coding: [{ system: purposeOfUse, code }] }));
   const agents: object[] = [clientAgent(actor, record, pattern.client, !person, person ? undefined : why), serverAgent(pattern.server, site)];
   if (person) agents.push(userAgent(actor, pattern.user, why));
   if (actor.onBehalfOf !== undefined) {
