@@ -1,11 +1,13 @@
 import type { Sink } from '../../channels/ports.ts';
 import { sourceUrn, type PlannedResource } from '../../mappings/engine/plan.ts';
 import { InterlockError } from '../../resources/outcome/error.ts';
+import { normalizeCode } from '../../resources/search-values/index.ts';
 import { contextOfPartner } from '../access/grants.ts';
 import { GuardedRepository, type GuardServices } from '../access/guard.ts';
 import type { GuardedTransaction, TransactionWrite } from '../access/guarded-transaction.ts';
 import { conditionOf, identifierClaim } from '../fhir/conditions.ts';
 import { newId } from '../fhir/ids.ts';
+import type { Criterion } from '../search/criteria.ts';
 import type { StoredVersion } from '../storage/contract.ts';
 import { mergePatients } from './merge-patients.ts';
 import { meet } from './meet.ts';
@@ -69,11 +71,12 @@ async function store(services: GuardServices, request: Commit, tx: GuardedTransa
 async function meetAll(tx: GuardedTransaction, resources: readonly PlannedResource[]): Promise<Map<string, Met>> {
   const met = new Map<string, Met>();
   const known = new Map<string, Met>();
+  const byIdentifier = await lookUp(tx, resources);
   for (const planned of resources) {
     const claims = planned.mode === 'create' ? [] : claimsOf(planned);
     let one = claims.map((claim) => known.get(claim)).find((same) => same !== undefined);
     if (one === undefined) {
-      const stored = await findStored(tx, planned);
+      const stored = await storedOf(tx, planned, byIdentifier);
       if (stored === undefined && !planned.createIfAbsent) continue;
       if (stored === undefined && planned.mode === 'keep') await tx.claim(claims.toSorted());
       const id = stored?.id ?? newId();
@@ -89,13 +92,42 @@ function claimsOf(planned: PlannedResource): string[] {
   return planned.match.map(({ system, value }) => identifierClaim(planned.resource.resourceType, `${system}|${value}`));
 }
 
+/** Bound on what the identifiers of one message may match: more than a few each is a record gone wrong. */
+const maxMatches = 1_000;
+
+/** What is stored under the identifiers of all planned resources, found in one search. */
+async function lookUp(tx: GuardedTransaction, resources: readonly PlannedResource[]): Promise<ReadonlyMap<string, readonly StoredVersion[]>> {
+  const wanted = resources.filter(({ mode, match }) => mode !== 'create' && match.length > 0);
+  if (wanted.length === 0) return new Map();
+  const of = wanted.map(({ resource: { resourceType }, match }): Criterion => {
+    const tokens = match.map(({ system, value }) => `${escapeToken(system)}|${escapeToken(value)}`);
+    return { op: 'all', of: [{ op: 'type', types: [resourceType] }, conditionOf(resourceType, [['identifier', tokens.join(',')]]).where] };
+  });
+  const found = await tx.find([...new Set(wanted.map(({ resource }) => resource.resourceType))], { op: 'any', of }, maxMatches);
+  if (found.length === maxMatches) throw new InterlockError('multiple-matches', { rule: 'identifiers of the message match too much' });
+  const byIdentifier = new Map<string, StoredVersion[]>();
+  for (const version of found) {
+    const identifiers = (version.resource()['identifier'] ?? []) as { readonly system?: string; readonly value?: string }[];
+    for (const { system = '', value = '' } of Array.isArray(identifiers) ? identifiers : [identifiers]) {
+      const key = identifierKey(version.type, system, value);
+      const others = byIdentifier.get(key) ?? [];
+      if (!others.includes(version)) byIdentifier.set(key, [...others, version]);
+    }
+  }
+  return byIdentifier;
+}
+
+/** Values compare as searches compare them. */
+function identifierKey(type: string, system: string, value: string): string {
+  return `${type}|${system}|${normalizeCode(value)}`;
+}
+
 /** The stored resource that the first matching identifier names. */
-async function findStored(tx: GuardedTransaction, planned: PlannedResource): Promise<StoredVersion | undefined> {
+async function storedOf(tx: GuardedTransaction, planned: PlannedResource, byIdentifier: ReadonlyMap<string, readonly StoredVersion[]>): Promise<StoredVersion | undefined> {
   if (planned.mode === 'create') return undefined;
   const type = planned.resource.resourceType;
   for (const { system, value } of planned.match) {
-    const token = `${escapeToken(system)}|${escapeToken(value)}`;
-    const found = await tx.find([type], conditionOf(type, [['identifier', token]]).where, 10);
+    const found = byIdentifier.get(identifierKey(type, system, value)) ?? [];
     const candidates = found.length > 1 ? found.filter((version) => version.resource()['active'] !== false) : found;
     if (candidates.length > 1) throw new InterlockError('multiple-matches', { rule: `identifier of ${type} is not unique` });
     const [one] = candidates.length > 0 ? candidates : found;
