@@ -1,3 +1,4 @@
+import type { Binary, Provenance } from '@medplum/fhirtypes';
 import type { Sink } from '../../channels/ports.ts';
 import type { ResourceJson } from '../storage/contract.ts';
 
@@ -8,9 +9,9 @@ type Commit = Parameters<Sink['commit']>[0];
  * @param id of the Binary
  */
 export function provenanceOf(request: Commit, id: string, targets: readonly string[]): { binary: ResourceJson; provenance: ResourceJson | undefined } {
-  const binary: ResourceJson = { resourceType: 'Binary', contentType: request.source.contentType, data: request.source.bytes.toString('base64') };
+  const binary = { resourceType: 'Binary', contentType: request.source.contentType, data: request.source.bytes.toString('base64') } satisfies Binary;
   if (targets.length === 0) return { binary, provenance: undefined };
-  const provenance: ResourceJson = {
+  const provenance = {
     resourceType: 'Provenance',
     target: [...new Set(targets)].map((reference) => ({ reference })),
     ...(request.plan.eventAtMs === undefined ? {} : { occurredDateTime: new Date(request.plan.eventAtMs).toISOString() }),
@@ -27,6 +28,6 @@ export function provenanceOf(request: Commit, id: string, targets: readonly stri
       },
     ],
     entity: [{ role: 'source', what: { reference: `Binary/${id}`, ...(request.controlId === undefined ? {} : { identifier: { system: `urn:interlock:message:${request.channelId}`, value: request.controlId } }) } }],
-  };
+  } satisfies Provenance;
   return { binary, provenance };
 }
