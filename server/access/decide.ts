@@ -24,6 +24,15 @@ export function reachOf(context: AccessContext, type: string, permissions: reado
   return { unlimited: false, criterion: { op: 'any', of: grants.map((grant) => criterionOf(grant, type)) } };
 }
 
+/**
+ * The same for a write: nobody writes the audit trail.
+ * @throws InterlockError `forbidden`, `interaction-unsupported`
+ */
+export function reachToWrite(context: AccessContext, type: string, permissions: readonly Permission[]): Reach {
+  if (type === 'AuditEvent') throw new InterlockError('interaction-unsupported', { detail: 'The audit trail cannot be changed.', rule: 'audit trail is append-only' });
+  return reachOf(context, type, permissions);
+}
+
 /** The types on which a caller has one of these permissions. */
 export function reachableTypes(context: AccessContext, permissions: readonly Permission[]): readonly string[] {
   const held = context.grants.filter((grant) => permissions.some((permission) => grant.permissions.has(permission)));

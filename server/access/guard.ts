@@ -6,10 +6,10 @@ import type { ParsedSearch } from '../search/criteria.ts';
 import type { AuditOfWrite, ResourceJson, SearchPage, Store, StoredVersion, VersionFacts, WriteResult } from '../storage/contract.ts';
 import type { AuditEventReader } from './audit-events.ts';
 import type { AccessContext, Permission } from './context.ts';
-import { permitted, reachableTypes, reachOf, type Reach } from './decide.ts';
+import { permitted, reachableTypes, reachOf, reachToWrite, type Reach } from './decide.ts';
 import { GuardedTransaction } from './guarded-transaction.ts';
 import { includedBy } from './include.ts';
-import { assertReaches, sees } from './visible.ts';
+import { assertReaches, notFound, sees, versionToWrite } from './visible.ts';
 
 /** What every guarded repository of this process shares. */
 export interface GuardServices {
@@ -124,7 +124,7 @@ export class GuardedRepository {
     const type = incoming.resource.resourceType;
     return this.#writing({ interaction: 'create', action: 'C', type }, async () => {
       const id = randomUUID();
-      assertReaches(this.#reachToWrite(type, ['c']), incoming.resource, id, this.#services.values);
+      assertReaches(reachToWrite(this.context, type, ['c']), incoming.resource, id, this.#services.values);
       return this.#services.store.write(this.#services.store.prepare(incoming.resource, id, incoming.bytes), this.auditOfWrite, { ifMatch: 0 });
     });
   }
@@ -137,7 +137,7 @@ export class GuardedRepository {
   async update(type: string, id: string, incoming: Incoming, ifMatch?: number): Promise<WriteResult> {
     return this.#writing({ interaction: 'update', action: 'U', type, id }, async () => {
       const expected = await this.#seen(type, id, ['u'], ifMatch);
-      assertReaches(this.#reachToWrite(type, ['u']), incoming.resource, id, this.#services.values);
+      assertReaches(reachToWrite(this.context, type, ['u']), incoming.resource, id, this.#services.values);
       const prepared = this.#services.store.prepare(incoming.resource, id, incoming.bytes);
       return this.#services.store.write(prepared, this.auditOfWrite, expected === undefined ? {} : { ifMatch: expected });
     });
@@ -254,17 +254,9 @@ export class GuardedRepository {
 
   /** Checks that a limited caller sees what it is about to change. @returns the version that must still be current then */
   async #seen(type: string, id: string, permissions: readonly Permission[], ifMatch: number | undefined): Promise<number | undefined> {
-    const reach = this.#reachToWrite(type, permissions);
+    const reach = reachToWrite(this.context, type, permissions);
     if (reach.unlimited) return ifMatch;
-    const current = await this.#services.store.read(type, id);
-    if (current === undefined || current.deleted || !sees(reach, current, this.#services.values)) throw notFound(current !== undefined);
-    if (ifMatch !== undefined && ifMatch !== current.versionId) throw new InterlockError('version-stale');
-    return current.versionId;
-  }
-
-  #reachToWrite(type: string, permissions: readonly Permission[]): Reach {
-    if (type === 'AuditEvent') throw new InterlockError('interaction-unsupported', { detail: 'The audit trail cannot be changed.', rule: 'audit trail is append-only' });
-    return reachOf(this.context, type, permissions);
+    return versionToWrite(reach, await this.#services.store.read(type, id), ifMatch, this.#services.values);
   }
 
   async #reading<T>(facts: AccessFacts, work: (disclosed: Disclosed) => Promise<T>): Promise<T> {
@@ -333,11 +325,6 @@ const maxExamined = 10_000;
 
 function isOutcomeUnknown(error: unknown): boolean {
   return error instanceof InterlockError && error.code === 'outcome-unknown';
-}
-
-/** The same answer whether a resource is absent or hidden; only the sealed audit knows. */
-function notFound(hidden: boolean): InterlockError {
-  return new InterlockError('not-found', hidden ? { rule: 'compartment: outside what the caller may see' } : {});
 }
 
 function entityOf(version: StoredVersion): AuditEntity {

@@ -1,11 +1,10 @@
 import type { ClientSession } from 'mongoose';
-import { InterlockError } from '../../resources/outcome/error.ts';
 import type { ValueContext } from '../../resources/search-values/index.ts';
 import type { Criterion } from '../search/criteria.ts';
 import type { AuditOfWrite, PreparedWrite, ResourceJson, StoredVersion, StoreTransaction, WriteResult } from '../storage/contract.ts';
-import type { AccessContext, Permission } from './context.ts';
-import { permitted, reachOf, type Reach } from './decide.ts';
-import { assertReaches, sees } from './visible.ts';
+import type { AccessContext } from './context.ts';
+import { permitted, reachOf, reachToWrite, type Reach } from './decide.ts';
+import { assertReaches, sees, versionToWrite } from './visible.ts';
 
 /** A write of a transaction. `prepared` may come from an earlier attempt. */
 export interface TransactionWrite {
@@ -96,14 +95,6 @@ export class GuardedTransaction {
   /** Checks that a limited caller sees what it changes; inside the snapshot, so that nothing can change in between. */
   async #expected(reach: Reach, type: string, id: string, ifMatch: number | undefined): Promise<number | undefined> {
     if (reach.unlimited) return ifMatch;
-    const current = await this.#inside.tx.read(type, id);
-    if (current === undefined || current.deleted || !sees(reach, current, this.#inside.values)) throw new InterlockError('not-found', { rule: 'compartment: outside what the caller may see' });
-    if (ifMatch !== undefined && ifMatch !== current.versionId) throw new InterlockError('version-stale');
-    return current.versionId;
+    return versionToWrite(reach, await this.#inside.tx.read(type, id), ifMatch, this.#inside.values);
   }
-}
-
-function reachToWrite(context: AccessContext, type: string, permissions: readonly Permission[]): Reach {
-  if (type === 'AuditEvent') throw new InterlockError('interaction-unsupported', { detail: 'The audit trail cannot be changed.', rule: 'audit trail is append-only' });
-  return reachOf(context, type, permissions);
 }

@@ -19,6 +19,23 @@ export function assertReaches(reach: Reach, resource: ResourceJson, id: string, 
   throw new InterlockError('forbidden', { rule: 'compartment: the content is outside what the caller may write' });
 }
 
+/**
+ * Checks that a limited caller sees what it is about to change.
+ * @param current version as it is now, if any
+ * @returns the version that must still be current when it is written
+ * @throws InterlockError `not-found`, `version-stale`
+ */
+export function versionToWrite(reach: Reach, current: StoredVersion | undefined, ifMatch: number | undefined, values: ValueContext): number {
+  if (current === undefined || current.deleted || !sees(reach, current, values)) throw notFound(current !== undefined);
+  if (ifMatch !== undefined && ifMatch !== current.versionId) throw new InterlockError('version-stale');
+  return current.versionId;
+}
+
+/** The same answer whether a resource is absent or hidden; only the sealed audit knows. */
+export function notFound(hidden: boolean): InterlockError {
+  return new InterlockError('not-found', hidden ? { rule: 'compartment: outside what the caller may see' } : {});
+}
+
 function meets(criterion: Criterion, resource: ResourceJson, id: string, lastUpdated: Date, context: ValueContext): boolean {
   const subject = { ...resource, id };
   return matches({ type: resource.resourceType, id, lastUpdatedMs: lastUpdated.getTime(), values: extractSearchValues(subject, context), patients: patientsOf(subject, context) }, criterion);
