@@ -3,6 +3,8 @@ import type { GuardedRepository, GuardServices } from '../access/guard.ts';
 import type { ParsedSearch } from '../search/criteria.ts';
 import type { ResourceJson } from '../storage/contract.ts';
 import type { Cursors } from './cursors.ts';
+import type { Operation } from './operations/operation.ts';
+import type { OperationInput } from './operations/parameters.ts';
 
 /** The interactions of FHIR R4 that Interlock offers (https://hl7.org/fhir/R4/http.html). */
 export type Interaction =
@@ -16,7 +18,8 @@ export type Interaction =
   | 'conditional-delete'
   | 'search'
   | 'history'
-  | 'bundle';
+  | 'bundle'
+  | 'operation';
 
 /** A request to the FHIR API, by HTTP or as an entry of a Bundle. */
 export interface FhirRequest {
@@ -72,6 +75,8 @@ export interface Exchange {
   type?: string;
   id?: string;
   versionId?: number;
+  operation?: Operation;
+  input?: OperationInput;
   resource?: ResourceJson;
   search?: ParsedSearch;
   /** Continuation of a page, opened from its cursor. */

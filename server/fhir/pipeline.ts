@@ -10,6 +10,7 @@ import { history } from './interactions/history.ts';
 import { capabilities, read, vread } from './interactions/read.ts';
 import { search, searchPlace } from './interactions/search.ts';
 import { conditionalDelete, conditionalUpdate, create, remove, update } from './interactions/write.ts';
+import { readInput } from './operations/parameters.ts';
 import { preferences } from './responses.ts';
 import { routeOf, splitUrl } from './routes.ts';
 
@@ -23,6 +24,7 @@ const steps: readonly Step[] = [
   step(parseQuery,   ['search'],                            'strict or lenient by Prefer: handling; opens page cursors'),
   step(parseBody,    ['create', 'update', 'conditional-update', 'bundle'], 'JSON of bounded size and depth, no duplicate keys'),
   step(validateBody, ['create', 'update', 'conditional-update', 'bundle'], 'type and id agree with the URL; structure, required bindings'),
+  step(parseInput,   ['operation'],                         'the operation\'s parameters, from the URL and the body'),
   step(execute,      'every',                               'one file per interaction; decides, filters and audits through the guarded repository'),
 ];
 
@@ -39,11 +41,12 @@ const interactions: Readonly<Record<Interaction, (exchange: Exchange) => Promise
   'search': search,
   'history': history,
   'bundle': (exchange) => bundle(exchange, runEntry),
+  'operation': runOperation,
 };
 
 /** What the audit calls an interaction that failed before the guarded repository was asked. */
 const auditActions: Readonly<Record<Interaction, 'C' | 'R' | 'U' | 'D' | 'E'>> = {
-  'capabilities': 'R', 'read': 'R', 'vread': 'R', 'create': 'C', 'update': 'U', 'delete': 'D', 'conditional-update': 'U', 'conditional-delete': 'D', 'search': 'E', 'history': 'R', 'bundle': 'E',
+  'capabilities': 'R', 'read': 'R', 'vread': 'R', 'create': 'C', 'update': 'U', 'delete': 'D', 'conditional-update': 'U', 'conditional-delete': 'D', 'search': 'E', 'history': 'R', 'bundle': 'E', 'operation': 'E',
 };
 
 /**
@@ -60,9 +63,9 @@ export async function handle(services: FhirServices, request: FhirRequest, conte
     }
     return exchange.response!;
   } catch (error) {
-    const { interaction, type, id } = exchange ?? {};
+    const { interaction, operation, type, id } = exchange ?? {};
     const target = { ...(type === undefined ? {} : { type }), ...(id === undefined ? {} : { id }) };
-    await guard.recordFailure({ interaction: interaction ?? 'unknown', action: interaction === undefined ? 'E' : auditActions[interaction], ...target }, error);
+    await guard.recordFailure({ interaction: operation === undefined ? (interaction ?? 'unknown') : `$${operation.name}`, action: interaction === undefined ? 'E' : auditActions[interaction], ...target }, error);
     throw error;
   }
 }
@@ -119,6 +122,19 @@ function validateBody({ resource, type, id, interaction }: Exchange): void {
   if (resource!.resourceType !== type) throw new InterlockError('request-invalid', { detail: 'The resource is not of the type in the URL.' });
   if (interaction === 'update' && resource!.id !== id) throw new InterlockError('request-invalid', { detail: 'The id in the resource is not that in the URL.' });
   assertValid(resource!);
+}
+
+function parseInput(exchange: Exchange): void {
+  exchange.input = readInput(exchange.operation!, exchange);
+}
+
+/** The call is on record itself, beside the accesses that it made. */
+async function runOperation(exchange: Exchange): Promise<FhirResponse> {
+  const { operation, guard, request, type, id } = exchange;
+  const response = await operation!.run(exchange, exchange.input!);
+  const query = `${request.method} ${request.path}?${request.query.map(([name, value]) => `${name}=${value}`).join('&')}`;
+  await guard.recordAccess({ interaction: `$${operation!.name}`, action: 'E', ...(type === undefined ? {} : { type }), ...(id === undefined ? {} : { id }), query });
+  return response;
 }
 
 async function execute(exchange: Exchange): Promise<void> {

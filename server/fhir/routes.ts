@@ -1,6 +1,8 @@
 import { isResourceType } from '../../resources/definitions/index.ts';
 import { InterlockError } from '../../resources/outcome/error.ts';
 import type { Interaction } from './exchange.ts';
+import { operationAt } from './operations/index.ts';
+import type { Operation } from './operations/operation.ts';
 
 /** Where a request leads. */
 export interface Route {
@@ -8,6 +10,7 @@ export interface Route {
   readonly type?: string;
   readonly id?: string;
   readonly versionId?: number;
+  readonly operation?: Operation;
 }
 
 interface RouteRow {
@@ -73,11 +76,22 @@ export function methodsOf(path: string): readonly string[] {
 
 function routesOf(path: string): { readonly method: string; readonly route: Route }[] {
   const segments = path === '' ? [] : path.replace(/\/$/, '').split('/');
+  if (segments.at(-1)?.startsWith('$') === true) return operationRoutes(segments);
   return compiledRows.flatMap(({ segments: pattern, method, interaction }) => {
     const route = match(pattern, segments);
     const isOffered = route !== undefined && (route.type === undefined || !readOnlyTypes.has(route.type) || readMethods.has(method) || interaction === 'search');
     return isOffered ? [{ method, route: { interaction, ...route } }] : [];
   });
+}
+
+/** `$name`, `Type/$name` and `Type/id/$name`: what changes nothing also by GET (https://hl7.org/fhir/R4/operations.html#request). */
+function operationRoutes(segments: readonly string[]): { readonly method: string; readonly route: Route }[] {
+  const [type, id] = segments.slice(0, -1);
+  if (segments.length > 3 || (type !== undefined && !isResourceType(type)) || (id !== undefined && !idPattern.test(id))) return [];
+  const operation = operationAt(segments.at(-1)!.slice(1), id !== undefined ? 'instance' : type !== undefined ? 'type' : 'system', type);
+  if (operation === undefined) return [];
+  const route: Route = { interaction: 'operation', operation, ...(type === undefined ? {} : { type }), ...(id === undefined ? {} : { id }) };
+  return (operation.affectsState ? ['POST'] : ['GET', 'POST']).map((method) => ({ method, route }));
 }
 
 function match(pattern: readonly string[], segments: readonly string[]): Omit<Route, 'interaction'> | undefined {
