@@ -37,6 +37,7 @@ interface PublishedElement {
   readonly contentReference?: string;
   readonly constraint?: readonly Constraint[];
   readonly isSummary?: boolean;
+  readonly isModifier?: boolean;
   readonly maxLength?: number;
   readonly minValueInteger?: number;
   readonly maxValueInteger?: number;
@@ -95,6 +96,7 @@ function compactElement(element: PublishedElement, owner: Definition): ElementRu
     ...(element.contentReference !== undefined && { contentReference: element.contentReference.replace('#', '') }),
     ...(constraints.length > 0 && { constraints }),
     ...(element.isSummary === true && { summary: true as const }),
+    ...(element.isModifier === true && { modifier: true as const }),
     ...(element.maxLength !== undefined && { maxLength: element.maxLength }),
     ...(element.minValueInteger !== undefined && { minValue: element.minValueInteger }),
     ...(element.maxValueInteger !== undefined && { maxValue: element.maxValueInteger }),

@@ -17,6 +17,8 @@ export interface ElementRule {
   readonly constraints?: readonly Constraint[];
   /** Part of the `_summary=true` view. */
   readonly summary?: true;
+  /** Changes what other elements mean: a view that leaves it out misleads. */
+  readonly modifier?: true;
   readonly maxLength?: number;
   readonly minValue?: number;
   readonly maxValue?: number;
