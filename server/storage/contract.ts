@@ -19,10 +19,41 @@ export interface StoredVersion {
   readonly order: bigint;
   /** The JSON as it is sent, meta included; empty if deleted. */
   readonly bytes: Buffer;
+  /** Content of the resource that is kept in chunks and is not in `bytes`: of a Binary, its `data`. */
+  readonly file?: FileManifest;
   /** The same, parsed on first use; never change what it returns. Throws on a deletion. */
   resource(): ResourceJson;
   /** Logical ids of the patients in whose compartment this version is. */
   patients(): readonly string[];
+}
+
+/** A file that is kept in sealed chunks: what the version that refers to it says of it, inside its own sealed body. */
+export interface FileManifest {
+  /** 16 random bytes, hex. */
+  readonly id: string;
+  readonly sizeBytes: number;
+  readonly chunks: number;
+  /** SHA-256 of the plaintext, hex. */
+  readonly sha256: string;
+}
+
+/** A part of a file: [from, to), bytes. */
+export interface ByteRange {
+  readonly from: number;
+  readonly to: number;
+}
+
+/** Files too large for a document of their own, streamed in and out. */
+export interface FileStore {
+  /**
+   * Receives a file: no more is read than MongoDB has taken. Durable when this returns, though no version refers to it yet.
+   * @throws InterlockError `too-large` beyond `maxBytes`; `unavailable` if it cannot be stored
+   */
+  receive(source: AsyncIterable<Uint8Array>, maxBytes: number): Promise<FileManifest>;
+  /** Opens a file or a part of it, piece by piece, each verified before it is handed out. @throws InterlockError `integrity-failure`, `unavailable` */
+  open(file: FileManifest, range?: ByteRange): AsyncIterable<Buffer>;
+  /** Removes a received file that no version came to refer to; one that a version refers to stays. */
+  discard(file: FileManifest): Promise<void>;
 }
 
 /** What is about to be written; handed to the audit before it is sealed into the document. */
@@ -128,9 +159,11 @@ export interface Store extends StoreReads, StoreWrites {
   /**
    * Makes a resource ready to be written under `id`: pure work, done before a transaction.
    * @param bytes the JSON that `resource` was parsed from: stored as it is but for id and meta, so that decimals keep their precision
+   * @param file content that was received before; the write makes it visible together with the version
    * @throws InterlockError `too-large`
    */
-  prepare(resource: ResourceJson, id: string, bytes?: Buffer): PreparedWrite;
+  prepare(resource: ResourceJson, id: string, bytes?: Buffer, file?: FileManifest): PreparedWrite;
+  readonly files: FileStore;
   /** Tells that the audit entries of these writes are durable, so that no sweep needs to look for them. */
   audited(results: readonly WriteResult[]): void;
   history(request: HistoryRequest): Promise<{ readonly versions: readonly StoredVersion[]; readonly next?: string }>;

@@ -4,6 +4,7 @@ import type { Keyring } from '../kms/keyring.ts';
 import { open, seal } from '../kms/seal.ts';
 import { decodeBody, encodeBody, type VersionBody } from './body.ts';
 import { orderMs } from './clock.ts';
+import type { FileManifest } from './contract.ts';
 
 /** Bytes of a document id: HMAC of tenant, type and logical id. */
 export const idBytes = 16;
@@ -120,10 +121,11 @@ export class DocumentCodec {
   }
 
   /** What the audit entry of a write says about its content: SHA-256, hex, independent of keys. */
-  hash(version: { readonly type: string; readonly id: string; readonly versionId: number; readonly atMs: number; readonly deleted: boolean; readonly json: Buffer }): string {
+  hash(version: { readonly type: string; readonly id: string; readonly versionId: number; readonly atMs: number; readonly deleted: boolean; readonly json: Buffer; readonly file?: FileManifest }): string {
     return createHash('sha256')
       .update(`${format}|${this.#tenant}|${version.type}|${version.id}|${version.versionId}|${version.atMs}|${version.deleted}|`)
       .update(version.json)
+      .update(version.file === undefined ? '' : `|${version.file.sizeBytes}|${version.file.sha256}`)
       .digest('hex');
   }
 

@@ -6,7 +6,7 @@ import type { Keyring } from '../kms/keyring.ts';
 import { indexTokens, spreadLabel } from '../search/tokens.ts';
 import { sealColumns } from './column-seal.ts';
 import { encodeColumns } from './columns.ts';
-import type { PreparedWrite, ResourceJson } from './contract.ts';
+import type { FileManifest, PreparedWrite, ResourceJson } from './contract.ts';
 import type { DocumentCodec } from './document.ts';
 import type { HashedToken, TokenHasher } from './token-hash.ts';
 
@@ -24,15 +24,17 @@ export class Prepared implements PreparedWrite {
   readonly tokens: readonly Buffer[];
   /** Sealed. */
   readonly columns: Buffer;
+  readonly file: FileManifest | undefined;
   readonly #bytes: Buffer;
 
-  constructor(parts: { type: string; id: string; docId: Buffer; patients: readonly string[]; tokens: readonly Buffer[]; columns: Buffer; bytes: Buffer }) {
+  constructor(parts: { type: string; id: string; docId: Buffer; patients: readonly string[]; tokens: readonly Buffer[]; columns: Buffer; bytes: Buffer; file?: FileManifest | undefined }) {
     this.type = parts.type;
     this.id = parts.id;
     this.docId = parts.docId;
     this.patients = parts.patients;
     this.tokens = parts.tokens;
     this.columns = parts.columns;
+    this.file = parts.file;
     this.#bytes = parts.bytes;
   }
 
@@ -59,7 +61,7 @@ export class Preparer {
   }
 
   /** @throws InterlockError `too-large` */
-  prepare(resource: ResourceJson, id: string, bytes: Buffer = Buffer.from(JSON.stringify(resource))): Prepared {
+  prepare(resource: ResourceJson, id: string, bytes: Buffer = Buffer.from(JSON.stringify(resource)), file?: FileManifest): Prepared {
     if (bytes.length > maxResourceBytes) throw new InterlockError('too-large');
     const type = resource.resourceType;
     const docId = this.#codec.docId(type, id);
@@ -76,6 +78,6 @@ export class Preparer {
     // By value, so that a token's place does not tell which parameter it is of.
     hashed.sort((a, b) => a.rank - b.rank);
     const columns = sealColumns(this.#keyring, this.#tenant, encodeColumns(id, params, values));
-    return new Prepared({ type, id, docId, patients, tokens: hashed.map(({ token }) => token), columns, bytes });
+    return new Prepared({ type, id, docId, patients, tokens: hashed.map(({ token }) => token), columns, bytes, file });
   }
 }

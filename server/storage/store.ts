@@ -7,9 +7,10 @@ import { ClaimQueue } from './claim-queue.ts';
 import type { Store } from './contract.ts';
 import { DocumentCodec } from './document.ts';
 import type { Epoch } from './epochs.ts';
+import { Files } from './files.ts';
 import { FilterWriter } from './filter.ts';
 import { Historian } from './history.ts';
-import { Preparer } from './prepare.ts';
+import { Prepared, Preparer } from './prepare.ts';
 import { Reader } from './reads.ts';
 import { repair, type AuditRepair } from './repair.ts';
 import { Scanner } from './scan.ts';
@@ -44,6 +45,9 @@ export interface OpenStore extends Store {
   close(): Promise<void>;
 }
 
+/** How often files are swept that no version refers to. */
+const sweepFilesMs = 5 * 60_000;
+
 /** Opens the sealed store of one tenant. */
 export function openStore(options: StoreOptions): OpenStore {
   const { app, keyring, tenant, epoch, log, audit, values = {} } = options;
@@ -57,7 +61,8 @@ export function openStore(options: StoreOptions): OpenStore {
   const searcher = new Searcher({ app, reader, filters: new FilterWriter(codec, hasher), scanner, limits: { ...searchLimits, ...options.limits } });
   const historian = new Historian({ app, codec, reader, epoch });
 
-  const claims = new ClaimQueue();
+  const files = new Files({ app, keyring, tenant });
+  const parts = { app, keyring, tenant, epoch, reader, searcher, writer, claims: new ClaimQueue(), files };
 
   let repairing: Promise<number> = Promise.resolve(0);
   const runRepair = (alone: boolean): Promise<number> => (repairing = repairing.catch(() => 0).then(() => repair({ app, epoch, audit, log }, alone)));
@@ -65,23 +70,33 @@ export function openStore(options: StoreOptions): OpenStore {
     runRepair(false).catch((cause: unknown) => log.warn('The repair of audit entries failed and is tried again', { errorName: cause instanceof Error ? cause.name : 'unknown' }));
   }, epoch.leaseMs);
   timer.unref();
+  let sweeping: Promise<unknown> = Promise.resolve();
+  const sweepFiles = (): void => {
+    sweeping = files.sweep().catch((cause: unknown) => log.warn('Files without a resource were not swept', { errorName: cause instanceof Error ? cause.name : 'unknown' }));
+  };
+  const sweeper = setInterval(sweepFiles, sweepFilesMs);
+  sweeper.unref();
 
   return {
-    prepare: (resource, id, bytes) => preparer.prepare(resource, id, bytes),
+    files,
+    prepare: (resource, id, bytes, file) => preparer.prepare(resource, id, bytes, file),
     read: (type, id) => reader.read(type, id),
     readMany: (refs) => reader.readMany(refs),
     vread: (type, id, versionId) => reader.vread(type, id, versionId),
     search: (request) => searcher.search(request),
     history: (request) => historian.history(request),
-    write: (prepared, auditOfWrite, how = {}) => writer.write(prepared, auditOfWrite, how),
+    write: (prepared, auditOfWrite, how = {}) =>
+      prepared instanceof Prepared && prepared.file !== undefined ? runTransaction(parts, (tx) => tx.write(prepared, auditOfWrite, how)) : writer.write(prepared, auditOfWrite, how),
     remove: (type, id, auditOfWrite, how = {}) => writer.remove(type, id, auditOfWrite, how),
-    transaction: (work) => runTransaction({ app, keyring, tenant, epoch, reader, searcher, writer, claims }, work),
+    transaction: (work) => runTransaction(parts, work),
     audited(results) {
       for (const { version } of results) epoch.audited(version.order);
     },
     repair: ({ alone = false } = {}) => runRepair(alone),
     async close() {
       clearInterval(timer);
+      clearInterval(sweeper);
+      await sweeping;
       await repairing.catch(() => 0);
     },
   };

@@ -6,6 +6,8 @@ import type { StoreTransaction } from './contract.ts';
 import { hasLabel, isDuplicateKey, readFailure } from './driver.ts';
 import type { ClaimQueue } from './claim-queue.ts';
 import type { Epoch } from './epochs.ts';
+import type { Files } from './files.ts';
+import { Prepared } from './prepare.ts';
 import type { Reader } from './reads.ts';
 import type { Searcher } from './search.ts';
 import { LostRace, type Writer } from './writes.ts';
@@ -19,6 +21,7 @@ interface Parts {
   readonly searcher: Searcher;
   readonly writer: Writer;
   readonly claims: ClaimQueue;
+  readonly files: Files;
 }
 
 const durable = new mongo.WriteConcern('majority', undefined, true);
@@ -56,7 +59,7 @@ export async function runTransaction<T>(parts: Parts, work: (tx: StoreTransactio
 }
 
 /** @param leaves gets what must be called when the attempt ends */
-function transactionOf({ app, keyring, tenant, reader, searcher, writer, claims }: Parts, session: ClientSession, leaves: (() => void)[]): StoreTransaction {
+function transactionOf({ app, keyring, tenant, reader, searcher, writer, claims, files }: Parts, session: ClientSession, leaves: (() => void)[]): StoreTransaction {
   const held = new Set<string>();
   return {
     session,
@@ -64,7 +67,10 @@ function transactionOf({ app, keyring, tenant, reader, searcher, writer, claims 
     readMany: (refs) => reader.readMany(refs, session),
     vread: (type, id, versionId) => reader.vread(type, id, versionId, session),
     search: (request) => searcher.search(request, session),
-    write: (prepared, audit, options = {}) => writer.write(prepared, audit, options, session),
+    async write(prepared, audit, options = {}) {
+      if (prepared instanceof Prepared && prepared.file !== undefined) await files.keep(prepared.file, session);
+      return writer.write(prepared, audit, options, session);
+    },
     remove: (type, id, audit, options = {}) => writer.remove(type, id, audit, options, session),
     createMany: (prepared, audit) => writer.createMany(prepared, audit, session),
     async claim(keys) {

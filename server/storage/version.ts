@@ -1,7 +1,7 @@
 import { InterlockError } from '../../resources/outcome/error.ts';
 import type { VersionBody } from './body.ts';
 import { orderMs } from './clock.ts';
-import type { ResourceJson, StoredVersion } from './contract.ts';
+import type { FileManifest, ResourceJson, StoredVersion } from './contract.ts';
 
 /** A version in memory: opened from its document, or just sealed into one. */
 export class OpenVersion implements StoredVersion {
@@ -11,6 +11,7 @@ export class OpenVersion implements StoredVersion {
   readonly deleted: boolean;
   readonly order: bigint;
   readonly bytes: Buffer;
+  readonly file?: FileManifest;
   readonly #patients: readonly string[];
   #resource: ResourceJson | undefined;
 
@@ -21,6 +22,7 @@ export class OpenVersion implements StoredVersion {
     this.deleted = del;
     this.order = o;
     this.bytes = body.json;
+    if (body.file !== undefined) this.file = body.file;
     this.#patients = body.patients;
   }
 

@@ -147,7 +147,7 @@ export class Writer {
     const order = this.#epoch.begin(current === undefined ? 0 : current.at.getTime() + 1);
     try {
       const at = new Date(orderMs(order));
-      const body: VersionBody = { type: next.type, id: next.id, patients: next.patients, json: next.json(versionId, at) };
+      const body: VersionBody = { type: next.type, id: next.id, patients: next.patients, json: next.json(versionId, at), ...(next.file === undefined ? {} : { file: next.file }) };
       const created = !next.deleted && (current === undefined || current.del);
       const entry: SealedAuditEntry = audit({
         type: body.type, id: body.id, versionId, at, deleted: next.deleted, patients: body.patients,
@@ -201,8 +201,8 @@ export class Writer {
 
 function newVersion(prepared: PreparedWrite): NewVersion {
   if (!(prepared instanceof Prepared)) throw new TypeError('Only what prepare() made can be written');
-  const { docId, type, id, patients, tokens, columns } = prepared;
-  return { docId, type, id, patients, deleted: false, tokens, columns, json: (versionId, at) => prepared.json(versionId, at) };
+  const { docId, type, id, patients, tokens, columns, file } = prepared;
+  return { docId, type, id, patients, deleted: false, tokens, columns, ...(file === undefined ? {} : { file }), json: (versionId, at) => prepared.json(versionId, at) };
 }
 
 function assertMatch(current: StoredDocument | undefined, ifMatch: number | undefined): void {
