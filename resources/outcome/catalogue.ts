@@ -21,7 +21,7 @@ export const catalogue = {
   'not-acceptable': { status: 406, issue: 'not-supported', text: 'The requested format is not offered; use application/fhir+json.' },
   'version-conflict': { status: 409, issue: 'conflict', text: 'The resource changed while it was being written; try again.' },
   'deleted': { status: 410, issue: 'deleted', text: 'The resource was deleted.' },
-  'version-stale': { status: 412, issue: 'conflict', text: 'If-Match names a version that is no longer current.' },
+  'version-stale': { status: 412, issue: 'conflict', text: 'The current version is not the one that If-Match names, or If-None-Match forbids it.' },
   'multiple-matches': { status: 412, issue: 'multiple-matches', text: 'The criteria match more than one resource.' },
   'too-large': { status: 413, issue: 'too-long', text: 'The content is larger than this server accepts.' },
   'too-costly': { status: 413, issue: 'too-costly', text: 'The request would cost more than this server allows; narrow it.' },
@@ -29,6 +29,8 @@ export const catalogue = {
   'required-missing': { status: 422, issue: 'required', text: 'A required element is missing.' },
   'code-invalid': { status: 422, issue: 'code-invalid', text: 'A code is not in the required value set.' },
   'business-rule': { status: 422, issue: 'business-rule', text: 'The content breaks a rule of this server.' },
+  'not-enumerable': { status: 422, issue: 'not-supported', text: 'The codes of the value set cannot be told here.' },
+  'patch-failed': { status: 422, issue: 'processing', text: 'The patch cannot be applied to the current version; nothing was changed.' },
   'throttled': { status: 429, issue: 'throttled', text: 'Too many requests; wait and try again.' },
   // The server's own state
   'internal': { status: 500, issue: 'exception', text: 'Something went wrong here. The request id leads support to the cause.' },
