@@ -5,7 +5,7 @@ import { Report, type Fault } from './report.ts';
 import { isObject } from './rules.ts';
 import { checkResource, compileNode } from './structure.ts';
 
-export { defaultMaxDepth, isFhirJson, parseResource, type FhirJson, type JsonLimits } from './json.ts';
+export { defaultMaxDepth, isFhirJson, parseJson, parseResource, type FhirJson, type JsonLimits } from './json.ts';
 export { entryResourceBytes, rewriteStrings, withMeta, type VersionMeta } from './splice.ts';
 export { maxIssues } from './report.ts';
 

@@ -30,19 +30,23 @@ const defaultMaxBytes = 50_000_000;
  * @throws InterlockError `too-large` or `structure-invalid`; neither repeats any of the content
  */
 export function parseResource(bytes: Uint8Array, limits: JsonLimits = {}): FhirJson {
+  const parsed = parseJson(bytes, limits);
+  if (!isFhirJson(parsed)) throw new InterlockError('structure-invalid', { detail: 'It is not a JSON object with a resourceType.' });
+  return parsed;
+}
+
+/** The same for any JSON, such as a JSON Patch. @throws InterlockError `too-large` or `structure-invalid` */
+export function parseJson(bytes: Uint8Array, limits: JsonLimits = {}): unknown {
   if (bytes.length > (limits.maxBytes ?? defaultMaxBytes)) throw new InterlockError('too-large');
   if (!isUtf8(bytes)) throw new InterlockError('structure-invalid', { detail: 'It is not UTF-8.' });
   const fault = findJsonFault(bytes, limits.maxDepth ?? defaultMaxDepth);
   if (fault !== undefined) throw new InterlockError('structure-invalid', { detail: fault });
-  let parsed: unknown;
   try {
-    parsed = JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8'));
+    return JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8'));
   } catch {
     // The parser's message quotes the text, so it is not even kept as the cause.
     throw new InterlockError('structure-invalid', { detail: 'It is not well-formed JSON.' });
   }
-  if (!isFhirJson(parsed)) throw new InterlockError('structure-invalid', { detail: 'It is not a JSON object with a resourceType.' });
-  return parsed;
 }
 
 /** Whether this is a JSON object with a `resourceType`. */

@@ -1,10 +1,14 @@
 import type { ClientSession } from 'mongoose';
+import { InterlockError } from '../../resources/outcome/error.ts';
 import type { ValueContext } from '../../resources/search-values/index.ts';
-import type { Criterion } from '../search/criteria.ts';
-import type { AuditOfWrite, PreparedWrite, ResourceJson, StoredVersion, StoreTransaction, WriteResult } from '../storage/contract.ts';
+import type { Terminology } from '../../resources/terminology/contract.ts';
+import type { AskedCriterion } from '../search/criteria.ts';
+import type { AuditOfWrite, PreparedWrite, ResourceJson, SearchPage, SearchRequest, StoredVersion, StoreTransaction, WriteResult } from '../storage/contract.ts';
 import type { AccessContext } from './context.ts';
 import { permitted, reachOf, reachToWrite, type Reach } from './decide.ts';
-import { assertReaches, sees, versionToWrite } from './visible.ts';
+import { resolveCriterion } from './resolve.ts';
+import { isGoverned, SecurityContexts } from './security-context.ts';
+import { assertReaches, notFound, sees, versionToPatch, versionToWrite } from './visible.ts';
 
 /** A write of a transaction. `prepared` may come from an earlier attempt. */
 export interface TransactionWrite {
@@ -20,6 +24,7 @@ interface Inside {
   readonly tx: StoreTransaction;
   readonly values: ValueContext;
   readonly context: AccessContext;
+  readonly terminology?: Terminology | undefined;
   readonly auditOfWrite: AuditOfWrite;
   readonly results: WriteResult[];
   /** What searches inside the transaction disclosed, for the audit. */
@@ -29,9 +34,11 @@ interface Inside {
 /** Guarded access inside one transaction: each step is decided by the same context as outside. */
 export class GuardedTransaction {
   readonly #inside: Inside;
+  readonly #contexts: SecurityContexts;
 
   constructor(inside: Inside) {
     this.#inside = inside;
+    this.#contexts = new SecurityContexts(inside.tx, inside.context, inside.values);
   }
 
   /** The driver's session, for what else must commit together with the transaction. */
@@ -44,18 +51,25 @@ export class GuardedTransaction {
     await this.#inside.tx.claim(keys);
   }
 
-  /** The first resources of these types that meet a criterion and that the caller may search. @throws InterlockError `forbidden` */
-  async find(types: readonly string[], where: Criterion, limit: number): Promise<readonly StoredVersion[]> {
-    const { tx, context, found } = this.#inside;
+  /** The first resources of these types that meet a criterion and that the caller may search. @throws InterlockError `forbidden`, and what resolving the criterion is refused for */
+  async find(types: readonly string[], asked: AskedCriterion, limit: number): Promise<readonly StoredVersion[]> {
+    const { tx, context, values, terminology, found } = this.#inside;
+    // The audit trail is in no snapshot.
+    const search = async (request: SearchRequest): Promise<SearchPage> => {
+      if (request.types.includes('AuditEvent')) throw new InterlockError('search-unsupported');
+      return tx.search(request);
+    };
+    const where = await resolveCriterion(asked, types, { context, values, terminology, search });
     const page = await tx.search({ types, where: permitted(context, types, where), sort: [], count: limit, total: 'none' });
-    found.push(...page.matches);
-    return page.matches;
+    const visible = await this.#contexts.visible(page.matches, ['s']);
+    found.push(...visible);
+    return visible;
   }
 
   /** The current version if it exists, is not deleted and may be read. @throws InterlockError `forbidden` */
   async read(type: string, id: string): Promise<StoredVersion | undefined> {
     const reach = reachOf(this.#inside.context, type, ['r']);
-    const version = await this.#inside.tx.read(type, id);
+    const version = await this.#governed(await this.#inside.tx.read(type, id));
     return version !== undefined && !version.deleted && sees(reach, version, this.#inside.values) ? version : undefined;
   }
 
@@ -72,6 +86,18 @@ export class GuardedTransaction {
     return results;
   }
 
+  /**
+   * Creates what an update with criteria did not find, under an id that the server chose: so it tells nothing of any id.
+   * @throws InterlockError `forbidden`, `version-stale` if a version was expected
+   */
+  async createByUpdate(write: TransactionWrite): Promise<WriteResult> {
+    const { context, tx, auditOfWrite, values, results } = this.#inside;
+    assertReaches(reachToWrite(context, write.type, ['u']), write.resource, write.id, values);
+    const result = await tx.write(write.prepared, auditOfWrite, { ifMatch: write.ifMatch ?? 0 });
+    results.push(result);
+    return result;
+  }
+
   /** Updates a resource or creates it under its id. @throws InterlockError `forbidden`, `not-found`, `version-stale` */
   async update(write: TransactionWrite): Promise<WriteResult> {
     const { context, tx, auditOfWrite } = this.#inside;
@@ -80,6 +106,22 @@ export class GuardedTransaction {
     assertReaches(reach, write.resource, write.id, this.#inside.values);
     const result = await tx.write(write.prepared, auditOfWrite, expected === undefined ? {} : { ifMatch: expected });
     this.#inside.results.push(result);
+    return result;
+  }
+
+  /**
+   * Changes a resource in part.
+   * @param change makes the write from the current version
+   * @throws InterlockError `forbidden`, `not-found`, `deleted`, `version-stale`, and what `change` throws
+   */
+  async patch(type: string, id: string, change: (current: StoredVersion) => TransactionWrite, ifMatch?: number): Promise<WriteResult> {
+    const { context, tx, auditOfWrite, values, results } = this.#inside;
+    const [toWrite, toRead] = [reachToWrite(context, type, ['u']), reachOf(context, type, ['r'])];
+    const current = versionToPatch([toWrite, toRead], await this.#governed(await tx.read(type, id)), ifMatch, values);
+    const write = change(current);
+    assertReaches(toWrite, write.resource, id, values);
+    const result = await tx.write(write.prepared, auditOfWrite, { ifMatch: current.versionId });
+    results.push(result);
     return result;
   }
 
@@ -92,8 +134,17 @@ export class GuardedTransaction {
     return result;
   }
 
+  /** Undefined for what its security context hides. */
+  async #governed(version: StoredVersion | undefined): Promise<StoredVersion | undefined> {
+    return version === undefined ? undefined : (await this.#contexts.visible([version], ['r']))[0];
+  }
+
   /** Checks that a limited caller sees what it changes; inside the snapshot, so that nothing can change in between. */
   async #expected(reach: Reach, type: string, id: string, ifMatch: number | undefined): Promise<number | undefined> {
+    if (isGoverned(type)) {
+      const current = await this.#inside.tx.read(type, id);
+      if (current !== undefined && (await this.#governed(current)) === undefined) throw notFound(true);
+    }
     if (reach.unlimited) return ifMatch;
     return versionToWrite(reach, await this.#inside.tx.read(type, id), ifMatch, this.#inside.values);
   }

@@ -31,6 +31,19 @@ export function versionToWrite(reach: Reach, current: StoredVersion | undefined,
   return current.versionId;
 }
 
+/**
+ * The version that a caller may change in part: it must be within what the caller may change and within what it may read,
+ * for the outcome of a patch tells of the content that it was applied to.
+ * @param reaches all of them must cover it
+ * @throws InterlockError `not-found`, `deleted`, `version-stale`
+ */
+export function versionToPatch(reaches: readonly Reach[], current: StoredVersion | undefined, ifMatch: number | undefined, values: ValueContext): StoredVersion {
+  if (current === undefined || !reaches.every((reach) => sees(reach, current, values))) throw notFound(current !== undefined);
+  if (current.deleted) throw new InterlockError('deleted');
+  if (ifMatch !== undefined && ifMatch !== current.versionId) throw new InterlockError('version-stale');
+  return current;
+}
+
 /** The same answer whether a resource is absent or hidden; only the sealed audit knows. */
 export function notFound(hidden: boolean): InterlockError {
   return new InterlockError('not-found', hidden ? { rule: 'compartment: outside what the caller may see' } : {});
@@ -38,7 +51,7 @@ export function notFound(hidden: boolean): InterlockError {
 
 function meets(criterion: Criterion, resource: ResourceJson, id: string, lastUpdated: Date, context: ValueContext): boolean {
   const subject = { ...resource, id };
-  return matches({ type: resource.resourceType, id, lastUpdatedMs: lastUpdated.getTime(), values: extractSearchValues(subject, context), patients: patientsOf(subject, context) }, criterion);
+  return matches({ type: resource.resourceType, id, lastUpdatedMs: lastUpdated.getTime(), values: extractSearchValues(subject, context), patients: patientsOf(subject, context), content: { resource: subject, context } }, criterion);
 }
 
 /** The usual case, decided without parsing: a grant that is limited by compartment alone. */

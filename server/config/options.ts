@@ -62,6 +62,8 @@ export const options = {
   maxBundleEntries: integer(1, 5_000, 5_000, 'Most entries of a batch or transaction.'),
   defaultPageCount: integer(1, 1_000, 50, 'Matches on a page when a search names no `_count`.'),
   maxPageCount: integer(1, 1_000, 1_000, 'Most matches on a page.'),
+  conditionalDelete: option(z.enum(['single', 'multiple']), 'single or multiple', 'single', 'Whether a delete by criteria may delete several resources (at most 1,000), or is refused if it matches more than one.'),
+  referenceIntegrity: option(z.enum(['off', '400', '422']), 'off, 400 or 422', '422', 'How a resource is refused that refers to one that does not exist. Unless it is `off`, what others refer to cannot be deleted (409).'),
   requestTimeoutMs: integer(1_000, 600_000, 60_000, 'Longest time for receiving a request.'),
   shutdownTimeoutMs: integer(1_000, 9_000, 8_000, 'Longest time for finishing requests and messages after SIGTERM.'),
   requestsPerMinute: integer(1, 10_000_000, 300_000, 'Requests of one client per minute; beyond it 429.'),

@@ -10,6 +10,7 @@ const typeInteractions: Readonly<Partial<Record<Interaction, readonly string[]>>
   vread: ['vread'],
   update: ['update'],
   delete: ['delete'],
+  patch: ['patch'],
   create: ['create'],
   search: ['search-type'],
   history: ['history-instance', 'history-type'],

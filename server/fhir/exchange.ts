@@ -1,5 +1,6 @@
 import type { AccessContext } from '../access/context.ts';
 import type { GuardedRepository, GuardServices } from '../access/guard.ts';
+import type { TerminologyService } from '../access/terminology.ts';
 import type { ParsedSearch } from '../search/criteria.ts';
 import type { ResourceJson } from '../storage/contract.ts';
 import type { Cursors } from './cursors.ts';
@@ -13,9 +14,11 @@ export type Interaction =
   | 'vread'
   | 'update'
   | 'delete'
+  | 'patch'
   | 'create'
   | 'conditional-update'
   | 'conditional-delete'
+  | 'conditional-patch'
   | 'search'
   | 'history'
   | 'bundle'
@@ -37,6 +40,8 @@ export interface FhirRequest {
     /** Only where the native format of a Binary was asked for. */
     readonly accept?: string;
   };
+  /** Media type of the body, where an interaction takes more than one. */
+  readonly contentType?: string;
   /** Body bytes as they came. */
   readonly body?: Buffer;
   /** Parsed body, where the caller has it already (Bundle entries). */
@@ -55,12 +60,15 @@ export interface FhirServices extends GuardServices {
   /** `https://host:port/fhir/R4`, without a trailing slash. */
   readonly baseUrl: string;
   readonly cursors: Cursors;
+  readonly terminology: TerminologyService;
   readonly limits: {
     readonly maxResourceSizeBytes: number;
     readonly maxBundleSizeBytes: number;
     readonly maxBundleEntries: number;
     readonly defaultPageCount: number;
     readonly maxPageCount: number;
+    /** Most resources that one conditional delete may delete; 1: a condition that matches more is refused. */
+    readonly maxConditionalDeletes: number;
   };
   /** The CapabilityStatement's bytes and their ETag. */
   readonly capabilities: () => { readonly bytes: Buffer; readonly etag: string };

@@ -7,9 +7,10 @@ import type { BundleEntry } from './bundle-entries.ts';
 import type { Exchange, FhirRequest, FhirResponse, FhirServices, Interaction } from './exchange.ts';
 import { bundle } from './interactions/bundle.ts';
 import { history } from './interactions/history.ts';
+import { patch } from './interactions/patch.ts';
 import { capabilities, read, vread } from './interactions/read.ts';
 import { search, searchPlace } from './interactions/search.ts';
-import { conditionalDelete, conditionalUpdate, create, remove, update } from './interactions/write.ts';
+import { conditionalDelete, conditionalPatch, conditionalUpdate, create, remove, update } from './interactions/write.ts';
 import { readInput } from './operations/parameters.ts';
 import { preferences } from './responses.ts';
 import { routeOf, splitUrl } from './routes.ts';
@@ -36,8 +37,10 @@ const interactions: Readonly<Record<Interaction, (exchange: Exchange) => Promise
   'create': create,
   'update': update,
   'delete': remove,
+  'patch': patch,
   'conditional-update': conditionalUpdate,
   'conditional-delete': conditionalDelete,
+  'conditional-patch': conditionalPatch,
   'search': search,
   'history': history,
   'bundle': (exchange) => bundle(exchange, runEntry),
@@ -46,7 +49,7 @@ const interactions: Readonly<Record<Interaction, (exchange: Exchange) => Promise
 
 /** What the audit calls an interaction that failed before the guarded repository was asked. */
 const auditActions: Readonly<Record<Interaction, 'C' | 'R' | 'U' | 'D' | 'E'>> = {
-  'capabilities': 'R', 'read': 'R', 'vread': 'R', 'create': 'C', 'update': 'U', 'delete': 'D', 'conditional-update': 'U', 'conditional-delete': 'D', 'search': 'E', 'history': 'R', 'bundle': 'E', 'operation': 'E',
+  'capabilities': 'R', 'read': 'R', 'vread': 'R', 'create': 'C', 'update': 'U', 'delete': 'D', 'patch': 'U', 'conditional-patch': 'U', 'conditional-update': 'U', 'conditional-delete': 'D', 'search': 'E', 'history': 'R', 'bundle': 'E', 'operation': 'E',
 };
 
 /**

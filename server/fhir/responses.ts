@@ -2,9 +2,10 @@ import { InterlockError } from '../../resources/outcome/error.ts';
 import { toOperationOutcome } from '../../resources/outcome/render.ts';
 import type { StoredVersion } from '../storage/contract.ts';
 import type { FhirResponse } from './exchange.ts';
+import { mediaTypes } from './negotiation.ts';
 
-/** The media type of every FHIR answer. */
-export const fhirJson = 'application/fhir+json; charset=utf-8';
+/** The media type of every FHIR answer, before it is written in another format. */
+export const fhirJson = mediaTypes.json;
 
 /** ETag and Last-Modified of a version (https://hl7.org/fhir/R4/http.html#versioning). */
 export function versionHeaders(version: StoredVersion): Record<string, string> {
@@ -32,8 +33,7 @@ export function writeResponse(status: number, version: StoredVersion, baseUrl: s
   const headers = { Location: `${baseUrl}/${version.type}/${version.id}/_history/${version.versionId}` };
   if (prefer.return === 'minimal') return { status, headers: { ...versionHeaders(version), ...headers } };
   if (prefer.return === 'OperationOutcome') {
-    const outcome = { resourceType: 'OperationOutcome', issue: [{ severity: 'information', code: 'informational', details: { text: 'The resource was stored.' } }] };
-    return jsonResponse(status, outcome, { ...versionHeaders(version), ...headers });
+    return jsonResponse(status, informational('The resource is stored.'), { ...versionHeaders(version), ...headers });
   }
   return resourceResponse(status, version, headers);
 }
@@ -44,17 +44,20 @@ export interface Preferences {
   readonly handling: 'strict' | 'lenient';
 }
 
-/** Reads a Prefer header; several preferences may be separated by commas or semicolons. Unknown ones are ignored, as RFC 7240 wants. */
+/**
+ * Reads a Prefer header, several of which arrive joined by commas; semicolons separate preferences too, as some clients
+ * write them. Of one that is given twice the first counts, and unknown ones are ignored (RFC 7240, section 2), among them
+ * `respond-async`.
+ */
 export function preferences(header: string | undefined): Preferences {
-  let asked: Preferences['return'] = 'representation';
-  let handling: Preferences['handling'] = 'lenient';
+  const asked = new Map<string, string>();
   for (const part of (header ?? '').split(/[,;]/)) {
-    const [name, value] = part.trim().split('=', 2);
-    const plain = value?.trim().replace(/^"(.*)"$/, '$1');
-    if (name === 'return' && (plain === 'minimal' || plain === 'representation' || plain === 'OperationOutcome')) asked = plain;
-    if (name === 'handling' && (plain === 'strict' || plain === 'lenient')) handling = plain;
+    const [name = '', value = ''] = part.split('=', 2);
+    const key = name.trim().toLowerCase();
+    if (!asked.has(key)) asked.set(key, value.trim().replace(/^"(.*)"$/, '$1'));
   }
-  return { return: asked, handling };
+  const [form, handling] = [asked.get('return'), asked.get('handling')];
+  return { return: form === 'minimal' || form === 'OperationOutcome' ? form : 'representation', handling: handling === 'strict' ? 'strict' : 'lenient' };
 }
 
 /**
@@ -66,4 +69,25 @@ export function versionOfIfMatch(header: string | undefined): number | undefined
   const found = /^\s*(?:W\/)?"?([0-9]{1,9})"?\s*$/.exec(header);
   if (found?.[1] === undefined) throw new InterlockError('request-invalid', { detail: 'If-Match must be a version ETag such as W/"3".' });
   return Number(found[1]);
+}
+
+/**
+ * The version that must be current for an update: as `If-Match` names it, or 0, none, for `If-None-Match: *`
+ * (RFC 9110, section 13.1.2).
+ * @throws InterlockError `request-invalid` for what is neither, or both
+ */
+export function expectedVersion({ ifMatch, ifNoneMatch }: { readonly ifMatch?: string; readonly ifNoneMatch?: string }): number | undefined {
+  if (ifNoneMatch === undefined) return versionOfIfMatch(ifMatch);
+  if (ifNoneMatch.trim() !== '*' || ifMatch !== undefined) throw new InterlockError('request-invalid', { detail: 'Of If-None-Match a write takes * alone, and not beside If-Match.' });
+  return 0;
+}
+
+/** A delete's answer: without content unless `Prefer: return=OperationOutcome`. */
+export function deletedResponse(version: StoredVersion | undefined, prefer: Preferences): FhirResponse {
+  const headers = version === undefined ? {} : versionHeaders(version);
+  return prefer.return === 'OperationOutcome' ? jsonResponse(200, informational('Nothing is left to delete.'), headers) : { status: 204, headers };
+}
+
+function informational(text: string): unknown {
+  return { resourceType: 'OperationOutcome', issue: [{ severity: 'information', code: 'informational', details: { text } }] };
 }

@@ -1,10 +1,12 @@
 import { InterlockError } from '../../../resources/outcome/error.ts';
 import type { Incoming } from '../../access/guard.ts';
-import type { WriteResult } from '../../storage/contract.ts';
+import type { TransactionWrite } from '../../access/guarded-transaction.ts';
+import type { StoredVersion, WriteResult } from '../../storage/contract.ts';
 import { conditionOf, type Condition } from '../conditions.ts';
 import type { Exchange, FhirResponse } from '../exchange.ts';
-import { preferences, versionHeaders, versionOfIfMatch, writeResponse } from '../responses.ts';
 import { newId } from '../ids.ts';
+import { deletedResponse, expectedVersion, preferences, versionOfIfMatch, writeResponse } from '../responses.ts';
+import { patchOf } from './patch.ts';
 
 function incoming({ resource, request }: Exchange): Incoming {
   return { resource: resource!, ...(request.body === undefined ? {} : { bytes: request.body }) };
@@ -19,7 +21,7 @@ export async function create(exchange: Exchange): Promise<FhirResponse> {
   const { ifNoneExist } = exchange.request.headers;
   if (ifNoneExist === undefined) return written(exchange, await exchange.guard.create(incoming(exchange)));
   const condition = conditionOf(exchange.type!, ifNoneExist);
-  return conditionally(exchange, 'create', condition, async (tx, match) => {
+  return conditionally(exchange, 'create', condition, async (tx, [match]) => {
     // One match: the resource that exists is the answer, and nothing changes.
     if (match !== undefined) return writeResponse(200, match, exchange.services.baseUrl, preferences(exchange.request.headers.prefer));
     const [result] = await tx.create([writeOf(exchange, newId())]);
@@ -29,7 +31,7 @@ export async function create(exchange: Exchange): Promise<FhirResponse> {
 
 /** Updates a resource or creates it under the given id (https://hl7.org/fhir/R4/http.html#update). */
 export async function update(exchange: Exchange): Promise<FhirResponse> {
-  const result = await exchange.guard.update(exchange.type!, exchange.id!, incoming(exchange), versionOfIfMatch(exchange.request.headers.ifMatch));
+  const result = await exchange.guard.update(exchange.type!, exchange.id!, incoming(exchange), expectedVersion(exchange.request.headers));
   return written(exchange, result);
 }
 
@@ -37,49 +39,66 @@ export async function update(exchange: Exchange): Promise<FhirResponse> {
 export async function conditionalUpdate(exchange: Exchange): Promise<FhirResponse> {
   const condition = conditionOf(exchange.type!, exchange.request.query);
   const sentId = exchange.resource?.id;
-  return conditionally(exchange, 'update', condition, async (tx, match) => {
+  return conditionally(exchange, 'update', condition, async (tx, [match]) => {
     if (match !== undefined && sentId !== undefined && sentId !== match.id) throw new InterlockError('request-invalid', { detail: 'The id in the body is not that of the resource that matches.' });
-    const ifMatch = versionOfIfMatch(exchange.request.headers.ifMatch);
-    return written(exchange, await tx.update({ ...writeOf(exchange, match?.id ?? sentId ?? newId()), ...(ifMatch === undefined ? {} : { ifMatch }) }));
+    const ifMatch = expectedVersion(exchange.request.headers);
+    const write = { ...writeOf(exchange, match?.id ?? sentId ?? newId()), ...(ifMatch === undefined ? {} : { ifMatch }) };
+    return written(exchange, match === undefined && sentId === undefined ? await tx.createByUpdate(write) : await tx.update(write));
+  });
+}
+
+/** Changes parts of the one resource that matches (https://hl7.org/fhir/R4/http.html#patch). */
+export async function conditionalPatch(exchange: Exchange): Promise<FhirResponse> {
+  const { request, services, type } = exchange;
+  const condition = conditionOf(type!, request.query);
+  const change = patchOf(request.contentType, request.body, services.limits);
+  return conditionally(exchange, 'patch', condition, async (tx, [match]) => {
+    if (match === undefined) throw new InterlockError('not-found', { detail: 'Nothing matches the criteria.' });
+    const made = (current: StoredVersion): TransactionWrite => {
+      const { resource, bytes } = change(current);
+      return { type: match.type, id: match.id, resource, prepared: services.store.prepare(resource, match.id, bytes) };
+    };
+    return written(exchange, await tx.patch(match.type, match.id, made, versionOfIfMatch(request.headers.ifMatch)));
   });
 }
 
 /** Deletes a resource; deleting what is not there is no error (https://hl7.org/fhir/R4/http.html#delete). */
 export async function remove(exchange: Exchange): Promise<FhirResponse> {
   const result = await exchange.guard.remove(exchange.type!, exchange.id!, versionOfIfMatch(exchange.request.headers.ifMatch));
-  return { status: 204, headers: result === undefined ? {} : versionHeaders(result.version) };
+  return deletedResponse(result?.version, preferences(exchange.request.headers.prefer));
 }
 
-/** Deletes the one resource that matches (https://hl7.org/fhir/R4/http.html#3.1.0.7.1). */
+/** Deletes the one resource that matches, or all of them where the server is set up so (https://hl7.org/fhir/R4/http.html#3.1.0.7.1). */
 export async function conditionalDelete(exchange: Exchange): Promise<FhirResponse> {
   const condition = conditionOf(exchange.type!, exchange.request.query);
-  return conditionally(exchange, 'delete', condition, async (tx, match) => {
-    if (match !== undefined) await tx.remove(match.type, match.id, versionOfIfMatch(exchange.request.headers.ifMatch));
-    return { status: 204, headers: {} };
+  return conditionally(exchange, 'delete', condition, async (tx, matches) => {
+    const ifMatch = versionOfIfMatch(exchange.request.headers.ifMatch);
+    if (ifMatch !== undefined && matches.length > 1) throw new InterlockError('multiple-matches', { detail: 'If-Match can only concern one.' });
+    for (const match of matches) await tx.remove(match.type, match.id, ifMatch);
+    return deletedResponse(undefined, preferences(exchange.request.headers.prefer));
   });
 }
 
 type Transaction = Parameters<Parameters<Exchange['guard']['transaction']>[1]>[0];
-type Match = Awaited<ReturnType<Transaction['find']>>[number];
 
-/** Claims the condition, looks for matches in the snapshot, and acts on none or one: never on several. */
+/** Claims the condition, looks for matches in the snapshot, and acts on none or one; only deletes may be permitted to act on several. */
 async function conditionally(
   exchange: Exchange,
-  interaction: 'create' | 'update' | 'delete',
+  interaction: 'create' | 'update' | 'patch' | 'delete',
   condition: Condition,
-  act: (tx: Transaction, match: Match | undefined) => Promise<FhirResponse>,
+  act: (tx: Transaction, matches: readonly StoredVersion[]) => Promise<FhirResponse>,
 ): Promise<FhirResponse> {
   const facts = { interaction: 'search-type', action: 'E', type: exchange.type!, query: `conditional ${interaction} ${exchange.type!}?${condition.text}` } as const;
+  const most = interaction === 'delete' ? exchange.services.limits.maxConditionalDeletes : 1;
   return exchange.guard.transaction(facts, async (tx) => {
     await tx.claim(condition.claims);
-    const matches = await tx.find([exchange.type!], condition.where, 2);
-    if (matches.length > 1) throw new InterlockError('multiple-matches');
-    return act(tx, matches[0]);
+    const matches = await tx.find([exchange.type!], condition.where, most + 1);
+    if (matches.length > most) throw most === 1 ? new InterlockError('multiple-matches') : new InterlockError('too-costly', { detail: `A conditional delete may delete ${most} resources.` });
+    return act(tx, matches);
   });
 }
 
-function writeOf(exchange: Exchange, id: string): Parameters<Transaction['update']>[0] {
+function writeOf(exchange: Exchange, id: string): TransactionWrite {
   const { resource, bytes } = incoming(exchange);
   return { type: exchange.type!, id, resource, prepared: exchange.services.store.prepare(resource, id, bytes) };
 }
-

@@ -1,5 +1,6 @@
 import { AuditReader } from '../../../server/audit/reader.ts';
 import type { AccessContext, Grant } from '../../../server/access/context.ts';
+import { TerminologyService } from '../../../server/access/terminology.ts';
 import type { AuditRecord, AuditTrail } from '../../../server/audit/record.ts';
 import { Cursors } from '../../../server/fhir/cursors.ts';
 import type { FhirResponse, FhirServices } from '../../../server/fhir/exchange.ts';
@@ -26,7 +27,7 @@ export interface TestFhir {
   /** The audit trail of the pipeline: its methods may be replaced to make it fail. */
   readonly audit: { -readonly [K in keyof AuditTrail]: AuditTrail[K] };
   readonly services: FhirServices;
-  call(grants: readonly Grant[], method: string, url: string, resource?: unknown, headers?: Readonly<Record<string, string>>): Promise<Answer>;
+  call(grants: readonly Grant[], method: string, url: string, resource?: unknown, headers?: Readonly<Record<string, string>>, contentType?: string): Promise<Answer>;
   close(): Promise<void>;
 }
 
@@ -51,16 +52,16 @@ export async function testFhir(): Promise<TestFhir> {
   };
   const services: FhirServices = {
     store: on.store, audit, auditEvents: new AuditReader({ audit: on.mongo.audit, keyring: on.keyring, tenant, site: { baseUrl, site: 'localhost' } }), nowMs: Date.now, values: { baseUrl, zone: 'UTC' },
-    baseUrl, cursors: new Cursors(on.keyring), capabilities: () => ({ bytes: Buffer.from('{}'), etag: 'W/"x"' }),
-    limits: { maxResourceSizeBytes: 1_000_000, maxBundleSizeBytes: 5_000_000, maxBundleEntries: 100, defaultPageCount: 50, maxPageCount: 1_000 },
+    terminology: new TerminologyService(on.store), baseUrl, cursors: new Cursors(on.keyring), capabilities: () => ({ bytes: Buffer.from('{}'), etag: 'W/"x"' }),
+    limits: { maxResourceSizeBytes: 1_000_000, maxBundleSizeBytes: 5_000_000, maxBundleEntries: 100, defaultPageCount: 50, maxPageCount: 1_000, maxConditionalDeletes: 1 },
   };
   return {
     on, records, audit, services,
-    async call(grants, method, url, resource, headers = {}) {
+    async call(grants, method, url, resource, headers = {}, contentType = undefined) {
       const context: AccessContext = { tenant, requestId: 'r', actor: { kind: 'client', id: 'app' }, grants, purposeOfUse: [] };
       const { path, query } = splitUrl(url);
       try {
-        const answer: FhirResponse = await handle(services, { method, path, query: [...new URLSearchParams(query)], headers, ...(resource === undefined ? {} : { body: Buffer.from(JSON.stringify(resource)) }) }, context);
+        const answer: FhirResponse = await handle(services, { method, path, query: [...new URLSearchParams(query)], headers, ...(contentType === undefined ? {} : { contentType }), ...(resource === undefined ? {} : { body: Buffer.from(JSON.stringify(resource)) }) }, context);
         return { status: answer.status, headers: answer.headers, json: answer.body === undefined ? {} : (JSON.parse(answer.body.toString()) as Record<string, unknown>) };
       } catch (error) {
         if (!(error instanceof InterlockError)) throw error;
