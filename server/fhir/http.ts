@@ -1,15 +1,15 @@
 import { randomUUID } from 'node:crypto';
 import express, { type Request, type RequestHandler, type Response, type Router } from 'express';
 import { InterlockError } from '../../resources/outcome/error.ts';
-import { toOperationOutcome } from '../../resources/outcome/render.ts';
 import type { AccessContext } from '../access/context.ts';
 import { GuardedRepository } from '../access/guard.ts';
 import type { Log } from '../observe/log.ts';
 import type { FhirRequest, FhirResponse, FhirServices } from './exchange.ts';
 import { capabilities } from './interactions/read.ts';
+import { errorResponse, send, xml, type Wire } from './http-response.ts';
+import { acceptsFhir, bodyFormatOf, formatOf } from './negotiation.ts';
 import { handle } from './pipeline.ts';
-import { fhirJson } from './responses.ts';
-import { methodsOf, splitUrl } from './routes.ts';
+import { splitUrl } from './routes.ts';
 
 /** What the HTTP face of the FHIR API needs beside the FHIR services. */
 export interface FhirHttpOptions {
@@ -24,8 +24,8 @@ export interface FhirHttpOptions {
 
 /** Ids that a caller may give its request. They are echoed and audited, sealed; the log takes only those that cannot carry content. */
 const requestIdPattern = /^[A-Za-z0-9._-]{1,64}$/;
-const bodyTypes = /^application\/(?:fhir\+json|json)\s*(?:;|$)/i;
 const bodyMethods: ReadonlySet<string> = new Set(['POST', 'PUT', 'PATCH']);
+const jsonPatchType = /^application\/json-patch\+json\s*(?:;|$)/i;
 const formType = /^application\/x-www-form-urlencoded\s*(?:;|$)/i;
 const exposedHeaders = 'ETag, Location, Content-Location, Last-Modified, WWW-Authenticate, X-Request-Id, X-Progress, Retry-After';
 
@@ -48,7 +48,7 @@ export function fhirRouter(options: FhirHttpOptions): Router {
   };
   const router = express.Router();
   router.use((_request, response, next) => {
-    response.set({ 'Access-Control-Allow-Origin': '*', 'Access-Control-Expose-Headers': exposedHeaders, 'Cache-Control': 'no-store', 'X-Content-Type-Options': 'nosniff' });
+    response.set({ 'Access-Control-Allow-Origin': '*', 'Access-Control-Expose-Headers': exposedHeaders, 'Cache-Control': 'no-store', 'Vary': 'Accept, Accept-Encoding', 'X-Content-Type-Options': 'nosniff' });
     next();
   });
   router.use((request, response, next) => {
@@ -56,27 +56,40 @@ export function fhirRouter(options: FhirHttpOptions): Router {
       next();
       return;
     }
-    response.set({ 'Access-Control-Allow-Methods': 'GET, HEAD, POST, PUT, DELETE', 'Access-Control-Allow-Headers': 'Authorization, Content-Type, Accept, Prefer, If-Match, If-None-Match, If-None-Exist, If-Modified-Since, X-Request-Id', 'Access-Control-Max-Age': '600' });
+    response.set({ 'Access-Control-Allow-Methods': 'GET, HEAD, POST, PUT, PATCH, DELETE', 'Access-Control-Allow-Headers': 'Authorization, Content-Type, Accept, Prefer, If-Match, If-None-Match, If-None-Exist, If-Modified-Since, X-Request-Id', 'Access-Control-Max-Age': '600' });
     response.status(204).end();
   });
   router.get('/.well-known/smart-configuration', (_request, response) => {
     response.json(options.smartConfiguration());
   });
-  router.use(async (request, response) => respond(options, request, response, () => answer(options, request, response, readBody)));
+  router.use(async (request, response) => respond(options, request, response, readBody));
   return router;
 }
 
+/** The one place where an answer leaves: nothing is sent before `answer` has made its audit entry durable. */
+async function respond(options: FhirHttpOptions, request: Request, response: Response, readBody: BodyReader): Promise<void> {
+  const wire = wireOf(request, requestIdOf(request, response));
+  const failed = (error: unknown) => errorResponse(error, request, wire.requestId, options.log);
+  const result = await answer(options, request, response, readBody, wire).catch(failed);
+  try {
+    await send(result, wire, request, response);
+  } catch (error) {
+    // What could not be written in the format asked for is told in the one that needs no conversion.
+    await send(failed(error), { ...wire, format: 'json' }, request, response);
+  }
+}
+
 /** The caller, then the body, so that strangers cannot make the server hold anything; then the pipeline. */
-async function answer(options: FhirHttpOptions, request: Request, response: Response, readBody: BodyReader): Promise<FhirResponse> {
-  const requestId = requestIdOf(request, response);
+async function answer(options: FhirHttpOptions, request: Request, response: Response, readBody: BodyReader, wire: Wire): Promise<FhirResponse> {
+  const { requestId } = wire;
   const { path } = splitUrl(request.url.slice(1));
   if (path === 'metadata' && (request.method === 'GET' || request.method === 'HEAD')) {
-    return capabilities({ services: options.services, request: await auditedIfUnauthenticated(options, request, requestId, () => toFhirRequest(request, undefined)) });
+    return capabilities({ services: options.services, request: await auditedIfUnauthenticated(options, request, requestId, async () => toFhirRequest(request, undefined, wire)) });
   }
   const context = await auditedIfUnauthenticated(options, request, requestId, () => options.authenticate(request, requestId));
   let fhirRequest: FhirRequest;
   try {
-    fhirRequest = toFhirRequest(request, await readBody(request, response, path));
+    fhirRequest = await toFhirRequest(request, await readBody(request, response, path), wire);
   } catch (error) {
     await new GuardedRepository(options.services, context).recordFailure({ interaction: 'unknown', action: 'E' }, error);
     throw error;
@@ -116,64 +129,45 @@ function requestIdOf(request: Request, response: Response): string {
   return requestId;
 }
 
-function toFhirRequest(request: Request, body: Buffer | undefined): FhirRequest {
+function wireOf(request: Request, requestId: string): Wire {
+  const query = new URLSearchParams(splitUrl(request.url).query);
+  return { requestId, ...writtenAs(query, request) };
+}
+
+function writtenAs(query: URLSearchParams, request: Request): Pick<Wire, 'format' | 'pretty'> {
+  return { format: formatOf({ format: query.get('_format') ?? undefined, accept: request.get('accept') }), pretty: query.get('_pretty') === 'true' };
+}
+
+/** @throws InterlockError `not-acceptable`, `media-type-unsupported`, `structure-invalid` */
+async function toFhirRequest(request: Request, body: Buffer | undefined, wire: Wire): Promise<FhirRequest> {
   const { path, query: queryText } = splitUrl(request.url.slice(1));
-  const inUrl = new URLSearchParams(queryText);
   const { method } = request;
-  const native = nativeFormatOf(request, path, inUrl);
-  if (native === undefined) assertAcceptable(request, inUrl);
   const isForm = method === 'POST' && formPath.test(path);
-  if (body !== undefined && !(isForm ? formType : bodyTypes).test(request.get('content-type') ?? '')) throw new InterlockError('media-type-unsupported');
-  const query = [...inUrl, ...(isForm && body !== undefined ? new URLSearchParams(body.toString()) : [])];
+  const isJsonPatch = method === 'PATCH' && jsonPatchType.test(request.get('content-type') ?? '');
+  if (body !== undefined && isForm && !formType.test(request.get('content-type') ?? '')) throw new InterlockError('media-type-unsupported');
+  const query = new URLSearchParams([...new URLSearchParams(queryText), ...(isForm && body !== undefined ? new URLSearchParams(body.toString()) : [])]);
+  Object.assign(wire, writtenAs(query, request));
+  const native = nativeFormatOf(request, path, query);
+  if (native === undefined && wire.format === undefined) throw new InterlockError('not-acceptable');
   const named = { prefer: request.get('prefer'), ifMatch: request.get('if-match'), ifNoneMatch: request.get('if-none-match'), ifModifiedSince: request.get('if-modified-since'), ifNoneExist: request.get('if-none-exist'), accept: native };
   return {
     method,
     path,
-    query: query.filter(([name]) => name !== '_format' && name !== '_pretty'),
+    query: [...query].filter(([name]) => name !== '_format' && name !== '_pretty'),
     headers: Object.fromEntries(Object.entries(named).filter(([, value]) => value !== undefined)),
-    ...(body === undefined || isForm ? {} : { body }),
+    ...(method === 'PATCH' ? { contentType: isJsonPatch ? 'application/json-patch+json' : 'application/fhir+json' } : {}),
+    ...(body === undefined || isForm ? {} : { body: isJsonPatch ? body : await jsonOf(body, request.get('content-type')) }),
   };
 }
 
-/** The media types that a read of a Binary asks for, if FHIR JSON is not among them (https://hl7.org/fhir/R4/binary.html#rest). */
+async function jsonOf(body: Buffer, contentType: string | undefined): Promise<Buffer> {
+  const format = bodyFormatOf(contentType);
+  if (format === undefined) throw new InterlockError('media-type-unsupported');
+  return format === 'xml' ? xml.convert('json', body) : body;
+}
+
+/** The media types that a read of a Binary asks for, if FHIR's are not among them (https://hl7.org/fhir/R4/binary.html#rest). */
 function nativeFormatOf(request: Request, path: string, query: URLSearchParams): string | undefined {
   if ((request.method !== 'GET' && request.method !== 'HEAD') || !/^Binary\/[^/]+(?:\/_history\/[^/]+)?$/.test(path) || query.has('_format')) return undefined;
-  return request.accepts(['application/fhir+json', 'application/json']) === false ? request.get('accept') : undefined;
-}
-
-/** JSON is the only format; a request that can take nothing else than another is told so (https://hl7.org/fhir/R4/http.html#mime-type). */
-function assertAcceptable(request: Request, query: URLSearchParams): void {
-  const format = query.get('_format');
-  if (format !== null) {
-    if (!/^(?:json|text\/json|application\/json|application\/fhir[+ ]json)(?:;|$)/i.test(format)) throw new InterlockError('not-acceptable');
-    return;
-  }
-  const accept = request.get('accept');
-  if (accept === undefined || request.accepts(['application/fhir+json', 'application/json']) !== false) return;
-  throw new InterlockError('not-acceptable');
-}
-
-/** The one place where an answer leaves: nothing is sent before `work` has made its audit entry durable. */
-async function respond(options: FhirHttpOptions, request: Request, response: Response, work: () => Promise<FhirResponse>): Promise<void> {
-  let result: FhirResponse;
-  try {
-    result = await work();
-  } catch (error) {
-    const requestId = requestIdOf(request, response);
-    const { status, outcome } = toOperationOutcome(error, requestId);
-    const headers: Record<string, string> = { 'Content-Type': fhirJson };
-    if (error instanceof InterlockError) {
-      if (error.options.retryAfterSeconds !== undefined) headers['Retry-After'] = String(error.options.retryAfterSeconds);
-      if (status === 401) headers['WWW-Authenticate'] = error.code === 'token-invalid' ? 'Bearer error="invalid_token"' : 'Bearer';
-      if (status === 403) headers['WWW-Authenticate'] = 'Bearer error="insufficient_scope"';
-      if (status === 405) headers['Allow'] = methodsOf(request.path.slice(1)).join(', ');
-      if (status >= 500) options.log.warn('request failed', { requestId, code: error.code, method: request.method });
-    } else options.log.error('request failed unexpectedly', { requestId, method: request.method, errorName: error instanceof Error ? error.name : 'unknown' });
-    result = { status, headers, body: Buffer.from(JSON.stringify(outcome)) };
-  }
-  response.status(result.status);
-  // As they are: express would add a charset to a Binary's text/… types.
-  for (const [name, value] of Object.entries(result.headers)) response.setHeader(name, value);
-  if (request.method === 'HEAD' || result.body === undefined) response.end();
-  else response.set('Content-Length', String(result.body.length)).end(result.body);
+  return acceptsFhir(request.get('accept')) ? undefined : request.get('accept');
 }
