@@ -5,6 +5,7 @@ import type { TLSSocket } from 'node:tls';
 import { Channels } from '../channels/run.ts';
 import { InterlockError } from '../resources/outcome/error.ts';
 import type { GuardServices } from './access/guard.ts';
+import { TerminologyService } from './access/terminology.ts';
 import { openFloodGuard, type FloodGuard } from './audit/flood.ts';
 import { AuditReader } from './audit/reader.ts';
 import type { AuditRecord } from './audit/record.ts';
@@ -36,6 +37,7 @@ export interface Services extends GuardServices, CommandServices {
   readonly mongo: MongoConnections;
   readonly store: OpenStore;
   readonly audit: OpenAuditTrail;
+  readonly terminology: TerminologyService;
   readonly flood: FloodGuard;
   readonly auth: Auth;
   readonly warnings: readonly string[];
@@ -96,7 +98,8 @@ export async function openServices(options: ServicesOptions): Promise<Services> 
     const auditReader = new AuditReader({ audit: mongo.audit, keyring, tenant: defaultTenant, site: { baseUrl: fhirBaseUrl, site: new URL(config.baseUrl).host } });
     const flood = opened(openFloodGuard({ trail: audit }), async (part) => part.close());
     const partners = new PartnerRegistry({ connection: mongo.app, keyring, audit: async (record) => audit.record(record), isRevoked: (serial) => pki.isRevoked(serial) });
-    const guard: GuardServices = { store, audit, auditEvents: auditReader, nowMs, values };
+    const terminology = new TerminologyService(store);
+    const guard: GuardServices = { store, audit, auditEvents: auditReader, nowMs, values, terminology };
     const auth = opened(await createAuth({ app: mongo.app, keyring, audit, issuer: `${config.baseUrl}/oauth2`, fhirBaseUrl, log, nowMs, lifetimes: lifetimesOf(config), partnerOf: async (socket) => partnerNameOf(pki, socket) }), async (part) => part.close());
     const channels = opened(
       await listening(config.mllpPort, 'INTERLOCK_MLLP_PORT', Channels.start({
@@ -119,7 +122,7 @@ export async function openServices(options: ServicesOptions): Promise<Services> 
     opened(keepPurged(channels, config.inboxRetentionS * 1000, log), (timer) => clearInterval(timer));
     pki.onChange(() => channels.setTls(pki.tlsOptions('required')));
     return {
-      ...guard, config, log, pki, mongo, keyring, store, audit, flood, partners, auth, channels, auditReader,
+      ...guard, terminology, config, log, pki, mongo, keyring, store, audit, flood, partners, auth, channels, auditReader,
       auditConnection: mongo.audit, keysDir: config.keysDir, tenant: defaultTenant, clients: auth.clients, people: auth.people, warnings: mongo.warnings,
       issueOperatorCertificate: () => void pki.issueOperatorCertificate(),
       close: async () => {

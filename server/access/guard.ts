@@ -9,6 +9,7 @@ import type { AccessContext, Permission } from './context.ts';
 import { permitted, reachableTypes, reachOf, reachToWrite, type Reach } from './decide.ts';
 import { GuardedTransaction } from './guarded-transaction.ts';
 import { includedBy } from './include.ts';
+import type { TerminologyService } from './terminology.ts';
 import { assertReaches, notFound, sees, versionToWrite } from './visible.ts';
 
 /** What every guarded repository of this process shares. */
@@ -19,6 +20,8 @@ export interface GuardServices {
   readonly nowMs: () => number;
   /** How values are read out of resources; the same as the store's. */
   readonly values: ValueContext;
+  /** What searches by value set and by hierarchy ask. Absent: they are refused. */
+  readonly terminology?: TerminologyService;
 }
 
 /** A resource to be written, with the bytes it came as (kept where possible, so that decimals keep their precision). */

@@ -106,39 +106,51 @@ export function maySearch(context: AccessContext, type: TerminologyType): boolea
   return reachableTypes(context, ['s']).includes(type);
 }
 
-/**
- * Terminology as one caller's searches see it (`:in`, `:not-in`, `:above`, `:below`): shipped content, and what of the
- * posted content the caller may search. That it was used is on record as part of the search.
- */
-export function terminologyOf({ store, cache }: { readonly store: Pick<Store, 'search'>; readonly cache: TerminologyCache }, context: AccessContext): Terminology {
-  const find: FindByUrl = async (type, urls) => {
+/** Shipped and posted terminology, for searches and operations. */
+export class TerminologyService {
+  readonly cache = new TerminologyCache();
+  readonly #store: Pick<Store, 'search'>;
+
+  constructor(store: Pick<Store, 'search'>) {
+    this.#store = store;
+  }
+
+  /**
+   * Terminology as one caller's searches see it (`:in`, `:not-in`, `:above`, `:below`): shipped content, and what of the
+   * posted content the caller may search. That it was used is on record as part of the search.
+   */
+  of(context: AccessContext): Terminology {
+    const find: FindByUrl = async (type, urls) => this.#find(context, type, urls);
+    const family = async (system: string, code: string, relatives: (index: CodeSystemIndex, code: string) => ReadonlySet<string>): Promise<readonly TerminologyCode[]> => {
+      const { url, version } = splitCanonical(system);
+      const index = (await collectTerminology(find, this.cache, [{ type: 'CodeSystem', url }])).codeSystem(url, version);
+      const found = index?.find(code)?.concept.code;
+      if (index === undefined || found === undefined) return [{ system: url, code }];
+      const codes = [found, ...relatives(index, found)];
+      if (codes.length > maxSearchCodes) throw new InterlockError('too-costly', { detail: 'The code has more relatives than a search takes.' });
+      return codes.map((one) => codeOf(url, one, index.find(one)?.concept.display));
+    };
+    return {
+      codesOf: async (canonical) => {
+        const { url, version } = splitCanonical(canonical);
+        const collection = await collectTerminology(find, this.cache, [{ type: 'ValueSet', url }]);
+        const valueSet = collection.valueSet(url, version);
+        if (valueSet === undefined) throw new InterlockError('not-found', { detail: 'The value set is not known here.' });
+        return [...membersOf(valueSet, collection, { maxCodes: maxSearchCodes }).values()].map(({ system, code, display }) => codeOf(system, code, display));
+      },
+      descendantsOf: async (system, code) => family(system, code, (index, one) => index.descendants(one)),
+      ancestorsOf: async (system, code) => family(system, code, (index, one) => index.ancestors(one)),
+    };
+  }
+
+  async #find(context: AccessContext, type: TerminologyType, urls: readonly string[]): Promise<readonly StoredVersion[]> {
     if (!maySearch(context, type)) return [];
     const param = searchParamsOf(type).get('url')!;
     const where = permitted(context, [type], { op: 'param', param, of: urls.map((value) => ({ kind: 'uri', value })) });
-    const page = await store.search({ types: [type], where, sort: [], count: maxFound, total: 'none' });
+    const page = await this.#store.search({ types: [type], where, sort: [], count: maxFound, total: 'none' });
     if (page.next !== undefined) throw new InterlockError('too-costly', { detail: 'A terminology resource has too many versions.' });
     return page.matches;
-  };
-  const family = async (system: string, code: string, relatives: (index: CodeSystemIndex, code: string) => ReadonlySet<string>): Promise<readonly TerminologyCode[]> => {
-    const { url, version } = splitCanonical(system);
-    const index = (await collectTerminology(find, cache, [{ type: 'CodeSystem', url }])).codeSystem(url, version);
-    const found = index?.find(code)?.concept.code;
-    if (index === undefined || found === undefined) return [{ system: url, code }];
-    const codes = [found, ...relatives(index, found)];
-    if (codes.length > maxSearchCodes) throw new InterlockError('too-costly', { detail: 'The code has more relatives than a search takes.' });
-    return codes.map((one) => codeOf(url, one, index.find(one)?.concept.display));
-  };
-  return {
-    async codesOf(canonical) {
-      const { url, version } = splitCanonical(canonical);
-      const collection = await collectTerminology(find, cache, [{ type: 'ValueSet', url }]);
-      const valueSet = collection.valueSet(url, version);
-      if (valueSet === undefined) throw new InterlockError('not-found', { detail: 'The value set is not known here.' });
-      return [...membersOf(valueSet, collection, { maxCodes: maxSearchCodes }).values()].map(({ system, code, display }) => codeOf(system, code, display));
-    },
-    descendantsOf: async (system, code) => family(system, code, (index, one) => index.descendants(one)),
-    ancestorsOf: async (system, code) => family(system, code, (index, one) => index.ancestors(one)),
-  };
+  }
 }
 
 function codeOf(system: string, code: string, display: string | undefined): TerminologyCode {

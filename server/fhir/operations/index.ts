@@ -1,8 +1,12 @@
 import { meta } from './meta.ts';
+import { expand } from './expand.ts';
+import { lookup, subsumes } from './lookup.ts';
+import { translate } from './translate.ts';
+import { validateCodeInCodeSystem, validateCodeInValueSet } from './validate-code.ts';
 import type { Operation, OperationLevel } from './operation.ts';
 
 /** Every operation that this server offers. */
-export const operations: readonly Operation[] = [meta];
+export const operations: readonly Operation[] = [meta, expand, lookup, subsumes, translate, validateCodeInCodeSystem, validateCodeInValueSet];
 
 /** The operation of a name that can be called at a place. */
 export function operationAt(name: string, level: OperationLevel, type: string | undefined): Operation | undefined {
