@@ -1,6 +1,6 @@
 import { resourceTypes } from '../../resources/definitions/index.ts';
 import { InterlockError } from '../../resources/outcome/error.ts';
-import type { Criterion } from '../search/criteria.ts';
+import { isSettled, type Criterion } from '../search/criteria.ts';
 import { parseSearch } from '../search/parse.ts';
 import type { AccessContext, Grant, Permission } from './context.ts';
 
@@ -63,7 +63,10 @@ function parsed(type: string, criteria: readonly (readonly [string, string])[]):
   let criterion = parsedCriteria.get(key);
   if (criterion === undefined) {
     try {
-      criterion = parseSearch(type, criteria, { strict: true }).where;
+      const { where } = parseSearch(type, criteria, { strict: true });
+      // What depends on other resources cannot be a rule about one.
+      if (!isSettled(where)) throw new InterlockError('search-unsupported');
+      criterion = where;
     } catch (cause) {
       throw new InterlockError('forbidden', { rule: `scope: criteria not understood on ${type}`, cause });
     }

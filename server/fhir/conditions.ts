@@ -1,10 +1,10 @@
 import { InterlockError } from '../../resources/outcome/error.ts';
-import type { Criterion } from '../search/criteria.ts';
+import type { AskedCriterion } from '../search/criteria.ts';
 import { parseSearch } from '../search/parse.ts';
 
 /** The criteria of a conditional interaction or reference. */
 export interface Condition {
-  readonly where: Criterion;
+  readonly where: AskedCriterion;
   /** What two requests with the same intent have in common: claimed before the search, so that only one of them creates. */
   readonly claims: readonly string[];
   /** The criteria as they came, for the sealed audit entry. */

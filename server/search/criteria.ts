@@ -19,26 +19,37 @@ export type CriterionValue =
   /** Without `system`, `unit` is a code of any system or a unit as people write it; with it, a code of that system. */
   | { readonly kind: 'quantity'; readonly prefix: SearchPrefix; readonly value: string; readonly system?: string; readonly unit?: string }
   /** One value for each component of the parameter, in its order. */
-  | { readonly kind: 'composite'; readonly components: readonly CriterionValue[] };
+  | { readonly kind: 'composite'; readonly components: readonly CriterionValue[] }
+  /** `near`: no farther from a place than so many metres. */
+  | { readonly kind: 'near'; readonly latitude: number; readonly longitude: number; readonly distanceM: number }
+  /** An Identifier's value, and the system and code of its type: the value of `:of-type`. */
+  | { readonly kind: 'identifier'; readonly typeSystem: string; readonly typeCode: string; readonly value: string };
 
 /**
  * How the values of a `param` criterion compare, where not by the default of their type
  * (https://hl7.org/fhir/R4/search.html#modifiers). `exact` and `contains`: string values on a string parameter; `text`:
- * string values that start a token's text; `identifier`: token values on a Reference's identifier. The others never reach
- * a criterion: `:not` and `:missing` become tree nodes, `:[Type]` part of the reference value.
+ * string values that start a token's text; `identifier`: token values on a Reference's identifier; `below`: URIs that start
+ * so. The others come from `_filter` (https://hl7.org/fhir/R4/search_filter.html#ops): `equals`, `ends`, `before` and
+ * `after` compare strings as wholes, their ends and their order; `unequal` wants some value that is another; `includes` a
+ * date or number whose implied range includes the value. Modifiers that are not here never reach a criterion: `:not` and
+ * `:missing` become tree nodes, `:[Type]` part of the reference value, `:in` lists of codes.
  */
-export type SearchModifier = 'exact' | 'contains' | 'text' | 'identifier';
+export type SearchModifier = 'exact' | 'contains' | 'text' | 'identifier' | 'below' | 'equals' | 'unequal' | 'ends' | 'before' | 'after' | 'includes';
 
-/**
- * What a search asks of a resource, as a boolean tree. The access rules are the same kind of tree, so that what a caller
- * may see and what a caller asks for become one filter.
- */
-export type Criterion =
+/** Modifiers that compare strings as `normalizeString` leaves them, or values of other types as they are indexed. */
+export const foldedModifiers: ReadonlySet<SearchModifier> = new Set(['contains', 'equals', 'unequal', 'ends', 'before', 'after', 'includes']);
+
+/** A boolean tree over conditions. */
+export type Tree<Leaf> =
   /** AND; of nothing: true. */
-  | { readonly op: 'all'; readonly of: readonly Criterion[] }
+  | { readonly op: 'all'; readonly of: readonly Tree<Leaf>[] }
   /** OR; of nothing: false. */
-  | { readonly op: 'any'; readonly of: readonly Criterion[] }
-  | { readonly op: 'not'; readonly of: Criterion }
+  | { readonly op: 'any'; readonly of: readonly Tree<Leaf>[] }
+  | { readonly op: 'not'; readonly of: Tree<Leaf> }
+  | Leaf;
+
+/** What can be told of one resource by itself. */
+export type ResourceCondition =
   /** Resource type is one of these. */
   | { readonly op: 'type'; readonly types: readonly string[] }
   /** The resource is in the compartment of one of these patients (or is one of them). */
@@ -50,7 +61,43 @@ export type Criterion =
   /** The resource has some value for the parameter: `:missing=false`; its negation is `:missing=true`. */
   | { readonly op: 'present'; readonly param: SearchParam }
   /** The parameter has any (`of` is OR) of these values, which are all of one kind. `:not` is its negation. */
-  | { readonly op: 'param'; readonly param: SearchParam; readonly modifier?: SearchModifier; readonly of: readonly CriterionValue[] };
+  | { readonly op: 'param'; readonly param: SearchParam; readonly modifier?: SearchModifier; readonly of: readonly CriterionValue[] }
+  /** These normalised words stand in this order in the narrative (`_text`) or anywhere in the resource (`_content`). */
+  | { readonly op: 'words'; readonly scope: 'narrative' | 'content'; readonly words: readonly string[] }
+  /** Some contained resource of the type meets the criterion (`_contained`). */
+  | { readonly op: 'contained'; readonly type: string; readonly of: Criterion };
+
+/**
+ * What a search asks of a resource, as a boolean tree. The access rules are the same kind of tree, so that what a caller
+ * may see and what a caller asks for become one filter.
+ */
+export type Criterion = Tree<ResourceCondition>;
+
+/** What depends on other resources, or on terminology. It is resolved, as the caller, to a {@link Criterion} before the store is asked. */
+export type OpenCondition =
+  /** The parameter refers to a resource of one of these types that meets its condition: `subject:Patient.name=x`. */
+  | { readonly op: 'chain'; readonly param: SearchParam; readonly of: readonly { readonly type: string; readonly where: AskedCriterion }[] }
+  /** Some resource of the type that meets the condition refers to this one by the parameter: `_has:Observation:patient:code=x`. */
+  | { readonly op: 'has'; readonly type: string; readonly param: SearchParam; readonly where: AskedCriterion }
+  /** A code of the parameter is in one of these value sets, named by URL or `ValueSet/id`: `:in`. */
+  | { readonly op: 'valueSet'; readonly param: SearchParam; readonly of: readonly string[] }
+  /** A code of the parameter is one of these or subsumed by (`below`), or subsumes (`above`), one of these. */
+  | { readonly op: 'subsumed'; readonly param: SearchParam; readonly direction: 'above' | 'below'; readonly of: readonly { readonly system: string; readonly code: string }[] }
+  /** The parameter refers to one of these, or to what is part of (`below`), or has as a part (`above`), one of these. */
+  | { readonly op: 'hierarchy'; readonly param: SearchParam; readonly direction: 'above' | 'below'; readonly of: readonly { readonly type: string; readonly id: string }[] };
+
+/** A search as it was asked. */
+export type AskedCriterion = Tree<ResourceCondition | OpenCondition>;
+
+/** True if nothing is left to resolve. */
+export function isSettled(asked: AskedCriterion): asked is Criterion {
+  switch (asked.op) {
+    case 'all': case 'any': return asked.of.every(isSettled);
+    case 'not': return isSettled(asked.of);
+    case 'chain': case 'has': case 'valueSet': case 'subsumed': case 'hierarchy': return false;
+    default: return true;
+  }
+}
 
 export interface SortKey {
   readonly param: SearchParam | '_lastUpdated' | '_id';
@@ -60,13 +107,15 @@ export interface SortKey {
 /** A parsed search: pure data, no storage knowledge, no access rules. */
 export interface ParsedSearch {
   readonly types: readonly string[];
-  readonly where: Criterion;
+  readonly where: AskedCriterion;
   readonly sort: readonly SortKey[];
   /** Page size; 0 asks for the total only. */
   readonly count: number;
   readonly total: 'none' | 'estimate' | 'accurate' | 'default';
   readonly summary?: 'true' | 'text' | 'data' | 'count' | 'false';
   readonly elements?: readonly string[];
+  /** `_contained`: whether contained resources are searched, with the others or alone, and what of a match is returned. */
+  readonly contained?: { readonly mode: 'true' | 'both'; readonly returned: 'container' | 'contained' };
   readonly include: readonly IncludeSpec[];
   readonly revInclude: readonly IncludeSpec[];
   /** Opaque page cursor, still sealed. */
@@ -77,8 +126,19 @@ export interface ParsedSearch {
   readonly ignored: readonly string[];
 }
 
+/** A search of which nothing depends on other resources any more. */
+export interface SettledSearch extends ParsedSearch {
+  readonly where: Criterion;
+}
+
+/** `_include` or `_revinclude` (https://hl7.org/fhir/R4/search.html#include). */
 export interface IncludeSpec {
+  /** Type that refers; `*` for every one. */
   readonly sourceType: string;
-  readonly param: SearchParam;
+  /** The reference parameter; `*` for every one of the type. */
+  readonly param: SearchParam | '*';
+  /** Only references to this type. */
   readonly targetType?: string;
+  /** `:iterate`: also from what was included. */
+  readonly iterates?: boolean;
 }

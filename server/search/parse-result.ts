@@ -2,7 +2,7 @@ import { isResourceType, searchParamsOf } from '../../resources/definitions/inde
 import { InterlockError } from '../../resources/outcome/error.ts';
 import type { SearchParam } from '../../resources/search-values/index.ts';
 import type { IncludeSpec, ParsedSearch, SortKey } from './criteria.ts';
-import { invalid, unsupported } from './parse-value.ts';
+import { invalid } from './parse-value.ts';
 
 /** What the parameters that shape a result come to; they select nothing. */
 export interface ResultShape {
@@ -11,6 +11,8 @@ export interface ResultShape {
   total: ParsedSearch['total'];
   summary?: NonNullable<ParsedSearch['summary']>;
   elements?: string[];
+  contained: 'true' | 'false' | 'both';
+  containedType: 'container' | 'contained';
   include: IncludeSpec[];
   revInclude: IncludeSpec[];
   cursor?: string;
@@ -26,7 +28,8 @@ export interface ResultContext {
   readonly param: (code: string) => SearchParam | undefined;
 }
 
-type Apply = (shape: ResultShape, value: string, modifier: string | undefined, context: ResultContext) => void;
+/** @returns what of the value was used, if not all of it; empty: nothing */
+type Apply = (shape: ResultShape, value: string, modifier: string | undefined, context: ResultContext) => string | undefined;
 
 const maxSortKeys = 8;
 const maxIncludes = 50;
@@ -41,7 +44,7 @@ export const resultParams: Readonly<Record<string, Apply>> = {
     shape.count = Math.min(Number(value), maxCount);
   }),
   _sort: plain('_sort', (shape, value, context) => {
-    for (const key of value.split(',')) applySortKey(shape, key, context);
+    return value.split(',').filter((key) => applySortKey(shape, key, context)).join(',');
   }),
   _total: plain('_total', (shape, value) => {
     shape.total = oneOf('_total', value, ['none', 'estimate', 'accurate'] as const);
@@ -51,20 +54,26 @@ export const resultParams: Readonly<Record<string, Apply>> = {
   }),
   _elements: plain('_elements', (shape, value) => {
     const names = value.split(',');
-    if (!names.every((name) => /^[A-Za-z]{1,64}$/.test(name))) throw invalid('_elements', 'It takes names of elements at the top of the resource.');
+    if (!names.every((name) => /^[A-Za-z]{1,64}(?:\.[A-Za-z]{1,64}){0,8}$/.test(name))) throw invalid('_elements', 'It takes names of elements.');
     shape.elements = [...(shape.elements ?? []), ...names];
   }),
-  _include: (shape, value, modifier, context) => applyInclude(shape.include, '_include', value, modifier, context),
-  _revinclude: (shape, value, modifier, context) => applyInclude(shape.revInclude, '_revinclude', value, modifier, context),
+  _contained: plain('_contained', (shape, value) => {
+    shape.contained = oneOf('_contained', value, ['true', 'false', 'both'] as const);
+  }),
+  _containedType: plain('_containedType', (shape, value) => {
+    shape.containedType = oneOf('_containedType', value, ['container', 'contained'] as const);
+  }),
+  _include: (shape, value, modifier) => applyInclude(shape.include, '_include', value, modifier),
+  _revinclude: (shape, value, modifier) => applyInclude(shape.revInclude, '_revinclude', value, modifier),
   _cursor: plain('_cursor', (shape, value) => {
     shape.cursor = value;
   }),
 };
 
-function plain(name: string, apply: (shape: ResultShape, value: string, context: ResultContext) => void): Apply {
+function plain(name: string, apply: (shape: ResultShape, value: string, context: ResultContext) => string | void): Apply {
   return (shape, value, modifier, context) => {
     if (modifier !== undefined) throw invalid(name, 'It does not have this modifier.');
-    apply(shape, value, context);
+    return apply(shape, value, context) ?? undefined;
   };
 }
 
@@ -76,32 +85,33 @@ function oneOf<const T extends string>(name: string, value: string, allowed: rea
 
 const sortable: ReadonlySet<SearchParam['type']> = new Set(['date', 'string', 'token', 'reference', 'number', 'quantity', 'uri']);
 
-/** An unknown sort key is refused if strict, else left out. */
-function applySortKey(shape: ResultShape, key: string, { strict, param }: ResultContext): void {
+/** An unknown sort key is refused if strict, else left out. @returns false if it was left out */
+function applySortKey(shape: ResultShape, key: string, { strict, param }: ResultContext): boolean {
   const descending = key.startsWith('-');
   const code = descending ? key.slice(1) : key;
   const found = code === '_lastUpdated' || code === '_id' ? code : param(code);
   if (found === undefined || (typeof found !== 'string' && !sortable.has(found.type))) {
     if (strict) throw new InterlockError('search-unsupported', { detail: 'Parameter _sort.' });
-    return;
+    return false;
   }
   if (shape.sort.length >= maxSortKeys) throw new InterlockError('too-costly', { detail: `At most ${maxSortKeys} sort keys.` });
   shape.sort.push({ param: found, descending });
+  return true;
 }
 
-/** `Source:param[:Target]`, `Source:*`; `*` for all references of the types searched. */
-function applyInclude(specs: IncludeSpec[], name: '_include' | '_revinclude', value: string, modifier: string | undefined, context: ResultContext): void {
-  if (modifier === 'iterate' || modifier === 'recurse') throw unsupported(name);
-  if (modifier !== undefined) throw invalid(name, 'It does not have this modifier.');
-  if (value === '*' && name === '_revinclude') throw unsupported(name);
-  const [sourceType, code = '*', targetType, ...more] = value === '*' ? [context.types.length === 1 ? context.types[0]! : undefined] : value.split(':');
-  if (sourceType === undefined) throw unsupported(name);
-  if (more.length > 0 || !isResourceType(sourceType) || (value !== '*' && !value.includes(':'))) throw invalid(name, 'It takes Type:parameter or Type:parameter:TargetType.');
-  if (targetType !== undefined && !isResourceType(targetType)) throw invalid(name, 'The target is not a resource type.');
-  const params = [...searchParamsOf(sourceType).values()].filter((param) => param.type === 'reference' && (code === '*' || param.code === code));
-  if (code !== '*' && params.length === 0) throw invalid(name, 'The type has no such reference parameter.');
-  for (const param of params) {
-    if (specs.length >= maxIncludes) throw new InterlockError('too-costly', { detail: `At most ${maxIncludes} includes.` });
-    specs.push({ sourceType, param, ...(targetType !== undefined && { targetType }) });
+/** `*`, `Source:*` or `Source:param`, each but the first perhaps with `:Target`: https://hl7.org/fhir/R4/search.html#include */
+function applyInclude(specs: IncludeSpec[], name: '_include' | '_revinclude', value: string, modifier: string | undefined): undefined {
+  if (modifier !== undefined && modifier !== 'iterate' && modifier !== 'recurse') throw invalid(name, 'It does not have this modifier.');
+  if (specs.length >= maxIncludes) throw new InterlockError('too-costly', { detail: `At most ${maxIncludes} includes.` });
+  const iterates = modifier !== undefined && { iterates: true };
+  if (value === '*') {
+    specs.push({ sourceType: '*', param: '*', ...iterates });
+    return;
   }
+  const [sourceType = '', code, targetType, ...more] = value.split(':');
+  if (more.length > 0 || code === undefined || !isResourceType(sourceType)) throw invalid(name, 'It takes Type:parameter, Type:parameter:TargetType, Type:* or *.');
+  if (targetType !== undefined && !isResourceType(targetType)) throw invalid(name, 'The target is not a resource type.');
+  const param = code === '*' ? '*' : searchParamsOf(sourceType).get(code);
+  if (param === undefined || (param !== '*' && param.type !== 'reference')) throw invalid(name, 'The type has no such reference parameter.');
+  specs.push({ sourceType, param, ...(targetType !== undefined && { targetType }), ...iterates });
 }

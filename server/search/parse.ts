@@ -1,11 +1,11 @@
-import { isResourceType, resourceTypes, searchParamsOf } from '../../resources/definitions/index.ts';
+import { isResourceType, resourceTypes } from '../../resources/definitions/index.ts';
 import { InterlockError } from '../../resources/outcome/error.ts';
-import type { SearchParam } from '../../resources/search-values/index.ts';
-import type { Criterion, ParsedSearch } from './criteria.ts';
+import type { AskedCriterion, ParsedSearch } from './criteria.ts';
+import { parseCondition, placeOf } from './parse-condition.ts';
 import { resultParams, type ResultShape } from './parse-result.ts';
-import { invalid, isSearchable, parseCriterion, parseDate, splitEscaped, unescapeValue, unsupported, type ValueOptions } from './parse-value.ts';
+import { invalid, splitEscaped } from './parse-value.ts';
 
-export { isSearchable } from './parse-value.ts';
+export { isSearchable, modifiersOf } from './parse-value.ts';
 
 /** How to read a search. */
 export interface ParseOptions {
@@ -33,18 +33,16 @@ const exchangeParams: ReadonlySet<string> = new Set(['_format', '_pretty']);
  * Reads a search (https://hl7.org/fhir/R4/search.html): repeated parameters are AND, commas OR.
  * @param type resource type searched; undefined: all types, or those that `_type` names
  * @param pairs parameter names and values in order, percent-decoded
- * @throws InterlockError `search-invalid` for a bad value or modifier; `search-unsupported` for a chain, a modifier or a
- *   parameter type that is not offered, and if strict for an unknown parameter; `too-costly` beyond {@link searchBounds}
+ * @throws InterlockError `search-invalid` for a bad value, modifier, chain or filter; `search-unsupported` for what is not
+ *   offered, and if strict for an unknown parameter; `too-costly` beyond {@link searchBounds}
  */
 export function parseSearch(type: string | undefined, pairs: readonly (readonly [string, string])[], options: ParseOptions): ParsedSearch {
   assertBounds(pairs);
   const types = type === undefined ? typesOf(pairs) : [type];
-  const commonParams = paramsInCommon(types);
-  const param = (code: string) => commonParams.get(code);
-  const valueOptions: ValueOptions = { ...options, nowMs: options.nowMs ?? Date.now(), param };
+  const place = placeOf(types, { ...options, nowMs: options.nowMs ?? Date.now() });
   const maxCount = options.maxCount ?? 1_000;
-  const shape: ResultShape = { sort: [], count: Math.min(options.defaultCount ?? 50, maxCount), total: 'default', include: [], revInclude: [] };
-  const where: Criterion[] = [];
+  const shape: ResultShape = { sort: [], count: Math.min(options.defaultCount ?? 50, maxCount), total: 'default', contained: 'false', containedType: 'container', include: [], revInclude: [] };
+  const where: AskedCriterion[] = [];
   const used: [string, string][] = [];
   const ignored: string[] = [];
 
@@ -53,51 +51,43 @@ export function parseSearch(type: string | undefined, pairs: readonly (readonly 
       if (name === '_type') used.push([name, value]);
       continue;
     }
-    assertNoChain(name, param);
+    const parts = splitEscaped(value, ',').filter((part) => part !== '');
     const colon = name.indexOf(':');
-    const [code, modifier] = colon < 0 ? [name, undefined] : [name.slice(0, colon), name.slice(colon + 1)];
+    const code = colon < 0 ? name : name.slice(0, colon);
     const applyToResult = Object.hasOwn(resultParams, code) ? resultParams[code] : undefined;
-    const found = applyToResult === undefined ? param(code) : undefined;
-    if (applyToResult === undefined && found === undefined) {
+    if (parts.length === 0) {
+      if (options.strict) throw invalid(applyToResult === undefined && place.param(code) === undefined ? 'unknown' : code, 'The value is empty.');
+      ignored.push(name);
+      continue;
+    }
+    if (applyToResult !== undefined) {
+      const applied = applyToResult(shape, value, colon < 0 ? undefined : name.slice(colon + 1), { strict: options.strict, maxCount, types, param: place.param }) ?? value;
+      if (applied === '') ignored.push(name);
+      else if (code !== '_cursor') used.push([name, applied]);
+      continue;
+    }
+    const condition = parseCondition(name, value, parts, place);
+    if (condition === undefined) {
       if (options.strict) throw new InterlockError('search-unsupported');
       ignored.push(name);
       continue;
     }
-    const parts = splitEscaped(value, ',').filter((part) => part !== '');
-    if (parts.length === 0) {
-      if (options.strict) throw invalid(code, 'The value is empty.');
-      ignored.push(name);
-      continue;
-    }
-    if (applyToResult !== undefined) applyToResult(shape, value, modifier, { strict: options.strict, maxCount, types, param });
-    else where.push(criterionOf(found!, modifier, parts, valueOptions));
-    if (code !== '_cursor') used.push([name, value]);
+    where.push(condition);
+    used.push([name, value]);
   }
 
   if (shape.summary === 'count') shape.count = 0;
   // A page of nothing is asked for its total.
   if (shape.count === 0 && shape.total === 'default') shape.total = 'accurate';
-  return { types, where: where.length === 1 ? where[0]! : { op: 'all', of: where }, ...shape, used, ignored };
-}
-
-function criterionOf(param: SearchParam, modifier: string | undefined, parts: readonly string[], options: ValueOptions): Criterion {
-  // These two are the store's own knowledge, not extracted values.
-  if (param.code === '_id' && (modifier === undefined || modifier === 'not')) {
-    const ids: Criterion = { op: 'id', ids: parts.map(unescapeValue) };
-    return modifier === 'not' ? { op: 'not', of: ids } : ids;
-  }
-  if (param.code === '_lastUpdated' && modifier === undefined) {
-    const spans = parts.map((part): Criterion => {
-      const { prefix, lo, hi } = parseDate(part, param, options);
-      return { op: 'lastUpdated', prefix, lo, hi };
-    });
-    return spans.length === 1 ? spans[0]! : { op: 'any', of: spans };
-  }
-  if ((param.code === '_id' || param.code === '_lastUpdated') && modifier !== 'missing') throw invalid(param.code, 'It does not have this modifier.');
-  const criterion = parseCriterion(param, modifier, parts, options);
-  if (param.code !== '_id' && param.code !== '_lastUpdated') return criterion;
-  // Every stored resource has both.
-  return { op: criterion.op === 'not' ? 'any' : 'all', of: [] };
+  const { contained, containedType, ...rest } = shape;
+  return {
+    types,
+    where: where.length === 1 ? where[0]! : { op: 'all', of: where },
+    ...rest,
+    ...(contained !== 'false' && { contained: { mode: contained, returned: containedType } }),
+    used,
+    ignored,
+  };
 }
 
 function assertBounds(pairs: readonly (readonly [string, string])[]): void {
@@ -116,18 +106,4 @@ function typesOf(pairs: readonly (readonly [string, string])[]): readonly string
   if (named.length === 0) return resourceTypes();
   if (!named.every(isResourceType)) throw invalid('_type', 'It takes resource types.');
   return [...new Set(named)];
-}
-
-/** Searchable parameters that mean the same on all types: of one type its own, of several the ones with the same definition. */
-function paramsInCommon(types: readonly string[]): ReadonlyMap<string, SearchParam> {
-  const [first, ...others] = types.map(searchParamsOf);
-  return new Map([...(first ?? [])].filter(([code, param]) => isSearchable(param) && others.every((params) => params.get(code)?.url === param.url)));
-}
-
-/** A chain or `_has` changes what is found, so that ignoring it would answer another question. */
-function assertNoChain(name: string, param: (code: string) => SearchParam | undefined): void {
-  if (/^_has(:|$)/.test(name)) throw unsupported('_has');
-  const head = /^([^.:]+)(?::[^.]*)?\./.exec(name)?.[1];
-  const found = head === undefined ? undefined : param(head);
-  if (found !== undefined) throw found.type === 'reference' ? unsupported(found.code) : invalid(found.code, 'Only references can be chained.');
 }
