@@ -99,7 +99,7 @@ export class Files implements FileStore {
 
   /** Marks a received file as referred to, in the transaction that writes the version. @throws InterlockError `unavailable` if it was swept */
   async keep(file: FileManifest, session: ClientSession): Promise<void> {
-    const kept = await this.#files().updateOne({ _id: Buffer.from(file.id, 'hex'), state: 'open' }, { $unset: { state: true } }, { session });
+    const kept = await this.#files().updateOne({ _id: Buffer.from(file.id, 'hex'), state: { $ne: 'dead' } }, { $unset: { state: true } }, { session });
     if (kept.matchedCount !== 1) throw new InterlockError('unavailable', { detail: 'The file was received too slowly; send it again.' });
   }
 
