@@ -1,16 +1,22 @@
 import { randomUUID } from 'node:crypto';
+import { setTimeout as pause } from 'node:timers/promises';
 import type { AuditEntity, AuditRecord, AuditTrail } from '../audit/record.ts';
 import { InterlockError } from '../../resources/outcome/error.ts';
 import type { ValueContext } from '../../resources/search-values/index.ts';
-import type { ParsedSearch } from '../search/criteria.ts';
-import type { AuditOfWrite, ResourceJson, SearchPage, Store, StoredVersion, VersionFacts, WriteResult } from '../storage/contract.ts';
+import type { AskedCriterion, Criterion, ParsedSearch, SettledSearch } from '../search/criteria.ts';
+import type { AuditOfWrite, ByteRange, FileManifest, ResourceJson, SearchPage, Store, StoredVersion, VersionFacts, WriteResult } from '../storage/contract.ts';
 import type { AuditEventReader } from './audit-events.ts';
 import type { AccessContext, Permission } from './context.ts';
 import { permitted, reachableTypes, reachOf, reachToWrite, type Reach } from './decide.ts';
 import { GuardedTransaction } from './guarded-transaction.ts';
-import { includedBy } from './include.ts';
+import { GovernedSearch } from './governed-search.ts';
+import { searchContained, type FoundPage } from './contained.ts';
+import { includedBy, type Included } from './include.ts';
+import { resolveCriterion } from './resolve.ts';
 import type { TerminologyService } from './terminology.ts';
-import { assertReaches, notFound, sees, versionToWrite } from './visible.ts';
+import { isGoverned, SecurityContexts } from './security-context.ts';
+import { assertReaches, notFound, sees, versionToPatch, versionToWrite } from './visible.ts';
+import { visibleHistory, type HistoryPart } from './visible-history.ts';
 
 /** What every guarded repository of this process shares. */
 export interface GuardServices {
@@ -28,6 +34,8 @@ export interface GuardServices {
 export interface Incoming {
   readonly resource: ResourceJson;
   readonly bytes?: Buffer;
+  /** Content that comes as a stream and is kept in chunks. Read only once the write is known to be permitted. */
+  readonly content?: { readonly source: AsyncIterable<Uint8Array>; readonly maxBytes: number };
 }
 
 /** What the audit says of an access before its outcome is known. */
@@ -53,6 +61,9 @@ export class GuardedRepository {
   readonly context: AccessContext;
   readonly #services: GuardServices;
   readonly #channel: AuditRecord['channel'];
+  readonly #contexts: SecurityContexts;
+  // The patients whom resources that are being written concern by their security context.
+  readonly #concerned = new Map<string, readonly string[]>();
   // Errors whose audit entry is durable already, so that nobody up the stack writes a second one.
   static readonly #audited = new WeakSet<object>();
 
@@ -60,6 +71,7 @@ export class GuardedRepository {
     this.#services = services;
     this.context = context;
     this.#channel = channel;
+    this.#contexts = new SecurityContexts(services.store, context, services.values);
   }
 
   /** True if the refusal or failure, or the one that it was made from, is in the audit trail already. */
@@ -87,16 +99,15 @@ export class GuardedRepository {
   }
 
   /** The past of an instance, a type or everything, newest first: only versions that the caller may see. @throws InterlockError `forbidden`, `not-found` */
-  async history(of: { type?: string; id?: string }, page: { count: number; since?: Date; after?: string }): Promise<{ versions: readonly StoredVersion[]; next?: string }> {
+  async history(of: { type?: string; id?: string }, page: HistoryPart): Promise<{ versions: readonly StoredVersion[]; next?: string }> {
     const level = of.id !== undefined ? 'instance' : of.type !== undefined ? 'type' : 'system';
     return this.#reading({ interaction: `history-${level}`, action: 'R', ...of }, async (disclosed) => {
       const reaches = new Map<string, Reach>();
       for (const type of of.type === undefined ? reachableTypes(this.context, ['r']) : [of.type]) reaches.set(type, reachOf(this.context, type, ['r']));
       if (reaches.size === 0) throw new InterlockError('forbidden', { rule: 'scope: no r on any type' });
-      const { versions, next, isHiding } = await this.#visibleHistory(of, page, reaches);
-      if (of.id !== undefined && versions.length === 0 && page.after === undefined && page.since === undefined) throw notFound(isHiding);
-      disclosed.entities = versions.map(entityOf);
-      disclosed.patients = patientsOfAll(versions);
+      const { versions, next, isHiding } = await visibleHistory({ ...this.#services, context: this.context, contexts: this.#contexts }, of, page, reaches);
+      if (of.id !== undefined && versions.length === 0 && page.after === undefined && page.since === undefined && page.at === undefined) throw notFound(isHiding);
+      this.#note(disclosed, versions);
       return { versions, ...(next === undefined ? {} : { next }) };
     });
   }
@@ -109,16 +120,17 @@ export class GuardedRepository {
    * @param query the request as it came, for the sealed audit entry
    * @throws InterlockError `forbidden`, `too-costly`
    */
-  async search(search: ParsedSearch, query: string, after?: string): Promise<SearchPage & { included: readonly StoredVersion[] }> {
-    const [only] = search.types;
-    return this.#reading({ interaction: search.types.length === 1 ? 'search-type' : 'search-system', action: 'E', ...(search.types.length === 1 && only !== undefined ? { type: only } : {}), query }, async (disclosed) => {
-      const types = search.types.length > 0 ? search.types : reachableTypes(this.context, ['s']).filter((type) => type !== 'AuditEvent');
+  async search(asked: ParsedSearch, query: string, after?: string): Promise<FoundPage & { included: readonly StoredVersion[]; isIncludeCut: boolean }> {
+    const [only] = asked.types;
+    return this.#reading({ interaction: asked.types.length === 1 ? 'search-type' : 'search-system', action: 'E', ...(asked.types.length === 1 && only !== undefined ? { type: only } : {}), query }, async (disclosed) => {
+      const types = asked.types.length > 0 ? asked.types : reachableTypes(this.context, ['s']).filter((type) => type !== 'AuditEvent');
       if (types.length === 0) throw new InterlockError('forbidden', { rule: 'scope: no s on any type' });
-      const page = only === 'AuditEvent' && types.length === 1 ? await this.#searchTrail(search, after) : await this.#searchStore(search, types, after);
-      const included = await this.#included(search, page.matches);
-      disclosed.entities = [...page.matches, ...included].map(entityOf);
-      disclosed.patients = patientsOfAll([...page.matches, ...included]);
-      return { ...page, included };
+      const search: SettledSearch = { ...asked, where: await this.#resolved(asked.where, types) };
+      const page: FoundPage = only === 'AuditEvent' && types.length === 1 ? await this.#searchTrail(search, after) : await this.#searchStore(search, types, after);
+      const { versions, isCut: isIncludeCut } = await this.#included(search, page.matches);
+      const included = await this.#contexts.visible(versions, ['r', 's']);
+      this.#note(disclosed, [...page.matches, ...included]);
+      return { ...page, included, isIncludeCut };
     });
   }
 
@@ -127,8 +139,8 @@ export class GuardedRepository {
     const type = incoming.resource.resourceType;
     return this.#writing({ interaction: 'create', action: 'C', type }, async () => {
       const id = randomUUID();
-      assertReaches(reachToWrite(this.context, type, ['c']), incoming.resource, id, this.#services.values);
-      return this.#services.store.write(this.#services.store.prepare(incoming.resource, id, incoming.bytes), this.auditOfWrite, { ifMatch: 0 });
+      await this.#assertMayWrite(incoming.resource, id, ['c']);
+      return this.#write(incoming, id, 0);
     });
   }
 
@@ -140,9 +152,34 @@ export class GuardedRepository {
   async update(type: string, id: string, incoming: Incoming, ifMatch?: number): Promise<WriteResult> {
     return this.#writing({ interaction: 'update', action: 'U', type, id }, async () => {
       const expected = await this.#seen(type, id, ['u'], ifMatch);
-      assertReaches(reachToWrite(this.context, type, ['u']), incoming.resource, id, this.#services.values);
-      const prepared = this.#services.store.prepare(incoming.resource, id, incoming.bytes);
-      return this.#services.store.write(prepared, this.auditOfWrite, expected === undefined ? {} : { ifMatch: expected });
+      await this.#assertMayWrite(incoming.resource, id, ['u']);
+      return this.#write(incoming, id, expected);
+    });
+  }
+
+  /**
+   * Changes a resource in part. What changed meanwhile is read again and patched again, so that no writer's work is lost.
+   * @param change makes the new content of the current version
+   * @throws InterlockError `forbidden`, `not-found`, `deleted`, `version-stale`, `version-conflict`, and what `change` throws
+   */
+  async patch(type: string, id: string, change: (current: StoredVersion) => Incoming, ifMatch?: number): Promise<WriteResult> {
+    return this.#writing({ interaction: 'patch', action: 'U', type, id }, async () => {
+      const { store, values } = this.#services;
+      const [toWrite, toRead] = [reachToWrite(this.context, type, ['u']), reachOf(this.context, type, ['r'])];
+      for (let attempt = 1; ; attempt += 1) {
+        const [seen] = await this.#contexts.visible(present(await store.read(type, id)), ['r']);
+        const current = versionToPatch([toWrite, toRead], seen, ifMatch, values);
+        const incoming = change(current);
+        assertReaches(toWrite, incoming.resource, id, values);
+        try {
+          return await store.write(store.prepare(incoming.resource, id, incoming.bytes, fileAfter(current, incoming.resource)), this.auditOfWrite, { ifMatch: current.versionId });
+        } catch (error) {
+          const isLost = error instanceof InterlockError && (error.code === 'version-stale' || error.code === 'version-conflict');
+          if (!isLost || ifMatch !== undefined) throw error;
+          if (attempt === maxPatchAttempts) throw new InterlockError('version-conflict', { cause: error });
+          await pause(Math.random() * 4 * 2 ** attempt);
+        }
+      }
     });
   }
 
@@ -169,12 +206,26 @@ export class GuardedRepository {
       const value = await this.#services.store.transaction(async (tx) => {
         results = [];
         found = [];
-        return work(new GuardedTransaction({ tx, values: this.#services.values, context: this.context, auditOfWrite: this.auditOfWrite, results, found }));
+        return work(new GuardedTransaction({ tx, values: this.#services.values, terminology: this.#services.terminology?.of(this.context), context: this.context, auditOfWrite: this.auditOfWrite, results, found }));
       });
       const own = this.#services.audit.prepare({ ...this.#record(facts), entities: found.map(entityOf), patients: patientsOfAll(found) });
       await this.#committed(results, [own]);
       return value;
     });
+  }
+
+  /**
+   * The content of a version that this repository disclosed, as far as it is kept in chunks; each is verified before it is
+   * handed out. A failure on the way is on record, beside the disclosure.
+   * @throws InterlockError `integrity-failure`, `unavailable`
+   */
+  async *contentOf(version: StoredVersion & { readonly file: FileManifest }, range?: ByteRange): AsyncGenerator<Buffer, void, void> {
+    try {
+      yield* this.#services.store.files.open(version.file, range);
+    } catch (error) {
+      await this.recordFailure({ interaction: 'read', action: 'R', type: version.type, id: version.id, versionId: version.versionId }, error);
+      throw error;
+    }
   }
 
   /** Audits a request that failed before it reached a method of this repository, unless that has happened already. */
@@ -197,60 +248,45 @@ export class GuardedRepository {
 
   /** The sealed entry that travels inside a written version. */
   readonly auditOfWrite: AuditOfWrite = (facts: VersionFacts) => {
+    const patients = this.#concerned.get(`${facts.type}/${facts.id}`) ?? facts.patients;
     const action = { create: 'C', update: 'U', delete: 'D' } as const;
     return this.#services.audit.prepare({
       ...this.#record({ interaction: facts.interaction, action: action[facts.interaction] }),
       at: facts.at.getTime(),
-      entities: [{ type: facts.type, id: facts.id, versionId: facts.versionId, hash: facts.hash, patients: facts.patients }],
-      patients: facts.patients,
+      entities: [{ type: facts.type, id: facts.id, versionId: facts.versionId, hash: facts.hash, patients }],
+      patients,
     });
   };
 
-  /**
-   * A page of what the caller sees. It ends, or goes on, by what is visible alone, so that neither tells of anything else;
-   * only a record of more than {@link maxExamined} versions shows as pages that are not full.
-   */
-  async #visibleHistory(of: { type?: string; id?: string }, page: { count: number; since?: Date; after?: string }, reaches: ReadonlyMap<string, Reach>): Promise<{ versions: readonly StoredVersion[]; next?: string; isHiding: boolean }> {
-    const isLimited = (of.type === undefined && !this.context.grants.some(({ type, permissions }) => type === '*' && permissions.has('r'))) || [...reaches.values()].some(({ unlimited }) => !unlimited);
-    const versions: StoredVersion[] = [];
-    let isHiding = false;
-    let { after } = page;
-    for (let examined = 0; ; ) {
-      const found = await this.#services.store.history({ ...of, ...page, count: isLimited ? Math.max(page.count + 1, historyBatch) : page.count, ...(after === undefined ? {} : { after }) });
-      for (const version of found.versions) {
-        const reach = reaches.get(version.type);
-        if (reach === undefined || !sees(reach, version, this.#services.values)) isHiding = true;
-        // A history goes on after the order of the last version.
-        else if (versions.length === page.count) return { versions, next: String(versions.at(-1)!.order), isHiding };
-        else versions.push(version);
-      }
-      examined += found.versions.length;
-      if (found.next === undefined) return { versions, isHiding };
-      if (!isLimited || examined >= maxExamined) return { versions, next: found.next, isHiding };
-      after = found.next;
-    }
+  /** What a search asks, its chains and value sets looked up as the caller. */
+  async #resolved(asked: AskedCriterion, types: readonly string[]): Promise<Criterion> {
+    const { store, auditEvents, values, terminology } = this.#services;
+    return resolveCriterion(asked, types, { context: this.context, values, terminology, search: async (request) => (request.types.includes('AuditEvent') ? auditEvents : store).search(request) });
   }
 
-  async #searchStore(search: ParsedSearch, types: readonly string[], after: string | undefined): Promise<SearchPage> {
-    const where = permitted(this.context, types, search.where);
-    return this.#services.store.search({ types, where, sort: search.sort, count: search.count, total: search.total, ...(after === undefined ? {} : { after }) });
+  async #searchStore(search: SettledSearch, types: readonly string[], after: string | undefined): Promise<FoundPage> {
+    if (types.some(isGoverned)) return new GovernedSearch(this.#services.store, this.context, this.#contexts).page(search, types, after);
+    const { where, sort, count, total, contained } = search;
+    const request = { types, where, sort, count, total, ...(after === undefined ? {} : { after }) };
+    if (contained !== undefined) return searchContained({ ...this.#services, context: this.context }, request, contained);
+    return this.#services.store.search({ ...request, where: permitted(this.context, types, where) });
   }
 
-  async #searchTrail(search: ParsedSearch, after: string | undefined): Promise<SearchPage> {
+  async #searchTrail(search: SettledSearch, after: string | undefined): Promise<SearchPage> {
     const where = permitted(this.context, ['AuditEvent'], search.where);
     return this.#services.auditEvents.search({ types: ['AuditEvent'], where, sort: search.sort, count: search.count, total: search.total, ...(after === undefined ? {} : { after }) });
   }
 
   /** Resources that the matches refer to, or that refer to them: each only if the caller may read or search its type, and sees it. */
-  async #included(search: ParsedSearch, matches: readonly StoredVersion[]): Promise<StoredVersion[]> {
-    if (search.include.length === 0 && search.revInclude.length === 0) return [];
+  async #included(search: ParsedSearch, matches: readonly StoredVersion[]): Promise<Included> {
+    if (search.include.length === 0 && search.revInclude.length === 0) return { versions: [], isCut: false };
     return includedBy(this.#services, this.context, search, matches);
   }
 
-  #disclose(disclosed: Disclosed, reach: Reach, version: StoredVersion | undefined): StoredVersion {
-    if (version === undefined || !sees(reach, version, this.#services.values)) throw notFound(version !== undefined);
-    disclosed.entities = [entityOf(version)];
-    disclosed.patients = version.patients();
+  async #disclose(disclosed: Disclosed, reach: Reach, version: StoredVersion | undefined): Promise<StoredVersion> {
+    const isSeen = version !== undefined && (isGoverned(version.type) ? (await this.#contexts.visible([version], ['r'])).length > 0 : sees(reach, version, this.#services.values));
+    if (!isSeen) throw notFound(version !== undefined);
+    this.#note(disclosed, [version]);
     if (version.deleted) throw new InterlockError('deleted');
     return version;
   }
@@ -258,8 +294,39 @@ export class GuardedRepository {
   /** Checks that a limited caller sees what it is about to change. @returns the version that must still be current then */
   async #seen(type: string, id: string, permissions: readonly Permission[], ifMatch: number | undefined): Promise<number | undefined> {
     const reach = reachToWrite(this.context, type, permissions);
+    if (isGoverned(type)) {
+      const current = await this.#services.store.read(type, id);
+      const [seen] = await this.#contexts.visible(present(current), permissions);
+      // Nobody who is confined creates at an id of its own: whether it exists would show.
+      if (seen === undefined && (current !== undefined || !reach.unlimited)) throw notFound(current !== undefined);
+      return reach.unlimited ? ifMatch : versionToWrite({ unlimited: true }, seen, ifMatch, this.#services.values);
+    }
     if (reach.unlimited) return ifMatch;
     return versionToWrite(reach, await this.#services.store.read(type, id), ifMatch, this.#services.values);
+  }
+
+  async #assertMayWrite(resource: ResourceJson, id: string, permissions: readonly Permission[]): Promise<void> {
+    const type = resource.resourceType;
+    const reach = reachToWrite(this.context, type, permissions);
+    if (isGoverned(type)) this.#concerned.set(`${type}/${id}`, await this.#contexts.assertMayWrite(resource, id, permissions));
+    else assertReaches(reach, resource, id, this.#services.values);
+  }
+
+  /** Receives content that comes as a stream, then writes the version that refers to it; a file of a write that did not happen goes. */
+  async #write({ resource, bytes, content }: Incoming, id: string, ifMatch: number | undefined): Promise<WriteResult> {
+    const { store } = this.#services;
+    const file = content === undefined ? undefined : await store.files.receive(content.source, content.maxBytes);
+    try {
+      return await store.write(store.prepare(resource, id, bytes, file), this.auditOfWrite, ifMatch === undefined ? {} : { ifMatch });
+    } catch (error) {
+      if (file !== undefined && !isOutcomeUnknown(error)) await store.files.discard(file).catch(() => undefined);
+      throw error;
+    }
+  }
+
+  #note(disclosed: Disclosed, versions: readonly StoredVersion[]): void {
+    disclosed.entities = versions.map((version) => ({ ...entityOf(version), patients: this.#contexts.patientsOf(version) }));
+    disclosed.patients = [...new Set(versions.flatMap((version) => this.#contexts.patientsOf(version)))];
   }
 
   async #reading<T>(facts: AccessFacts, work: (disclosed: Disclosed) => Promise<T>): Promise<T> {
@@ -322,9 +389,17 @@ export class GuardedRepository {
   }
 }
 
-/** Versions that a limited caller's page of history asks the store for at once, and how many it looks at in all. */
-const historyBatch = 200;
-const maxExamined = 10_000;
+/** How often a patch is tried on versions that others replace meanwhile. */
+const maxPatchAttempts = 8;
+
+/** A Binary that is patched keeps its content, unless the patch brings another. */
+function fileAfter(current: StoredVersion, resource: ResourceJson): FileManifest | undefined {
+  return resource['data'] === undefined ? current.file : undefined;
+}
+
+function present(version: StoredVersion | undefined): StoredVersion[] {
+  return version === undefined ? [] : [version];
+}
 
 function isOutcomeUnknown(error: unknown): boolean {
   return error instanceof InterlockError && error.code === 'outcome-unknown';

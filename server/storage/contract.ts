@@ -116,6 +116,8 @@ export interface HistoryRequest {
   readonly id?: string;
   readonly count: number;
   readonly since?: Date;
+  /** Only versions that were current at some time in [lo, hi), milliseconds since 1970. */
+  readonly at?: { readonly lo: number; readonly hi: number };
   readonly after?: string;
 }
 

@@ -2,7 +2,7 @@ import type { Connection } from 'mongoose';
 import { resourceTypes } from '../../resources/definitions/index.ts';
 import { firstOrderAt } from './clock.ts';
 import type { HistoryRequest, StoredVersion } from './contract.ts';
-import { pastId, type DocumentCodec, type StoredDocument } from './document.ts';
+import { idBytes, pastId, type DocumentCodec, type StoredDocument } from './document.ts';
 import { findBatch } from './driver.ts';
 import type { Epoch } from './epochs.ts';
 import type { Reader } from './reads.ts';
@@ -26,28 +26,52 @@ export class Historian {
     this.#epoch = options.epoch;
   }
 
-  /** See `Store.history`. */
+  /** See `Store.history`. Looks at no more than {@link maxExamined} versions: a page may then be short, or empty, and go on. */
   async history(request: HistoryRequest): Promise<HistoryPage> {
-    const { type, id, count, since } = request;
-    const before = request.after === undefined ? undefined : BigInt(request.after);
+    const { count, at } = request;
+    const kept: StoredDocument[] = [];
+    let after = request.after === undefined ? undefined : BigInt(request.after);
+    for (let examined = 0; ; ) {
+      const batch = at === undefined ? count : Math.max(count, leastBatch);
+      const found = await this.#newest(request, batch + 1, after);
+      const page = found.slice(0, batch);
+      const current = at === undefined ? page : await this.#currentAt(page, at.lo);
+      for (const document of current) {
+        if (kept.length === count) return this.#page(kept, kept.at(-1)?.o);
+        kept.push(document);
+      }
+      examined += page.length;
+      after = page.at(-1)?.o;
+      if (found.length <= batch) return this.#page(kept, undefined);
+      if (at === undefined || examined >= maxExamined) return this.#page(kept, after);
+    }
+  }
+
+  async #page(documents: readonly StoredDocument[], next: bigint | undefined): Promise<HistoryPage> {
+    const versions = await this.#reader.openAll(documents);
+    return { versions, ...(next === undefined ? {} : { next: String(next) }) };
+  }
+
+  /** The newest versions within the bounds of time, each once. */
+  async #newest({ type, id, since, at }: HistoryRequest, count: number, before: bigint | undefined): Promise<StoredDocument[]> {
     const oldest = since === undefined ? {} : { $gte: firstOrderAt(since.getTime()) };
-    const newest = before === undefined ? {} : { $lt: before };
+    const until = at === undefined ? undefined : firstOrderAt(at.hi);
+    const bounds = [before, until].filter((bound) => bound !== undefined);
     // Current ones first: a version leaves them only after it has arrived among the past ones.
     let found: StoredDocument[];
     if (type !== undefined && id !== undefined) {
       const docId = this.#codec.docId(type, id);
-      const range = { ...oldest, ...newest };
+      const range = { ...oldest, ...(bounds.length === 0 ? {} : { $lt: least(bounds) }) };
       const o = Object.keys(range).length === 0 ? {} : { o: range };
       found = [
         ...(await this.#find('resources', { _id: docId, ...o }, 1)),
-        ...(await this.#find('versions', { _id: { $gte: pastId(docId, 0), $lte: pastId(docId, 0xffffffff) }, ...o }, count + 1, { _id: -1 })),
+        ...(await this.#find('versions', { _id: { $gte: pastId(docId, 0), $lte: pastId(docId, 0xffffffff) }, ...o }, count, { _id: -1 })),
       ];
     } else {
       // Nothing at or above the oldest write in flight, which could still slip in below what a client has seen.
-      const floor = await this.#epoch.floor();
-      const o = { ...oldest, $lt: before === undefined || floor < before ? floor : before };
+      const o = { ...oldest, $lt: least([...bounds, await this.#epoch.floor()]) };
       const t = type === undefined ? { $in: resourceTypes().map((one) => this.#codec.typeCode(one)) } : this.#codec.typeCode(type);
-      found = [...(await this.#find('resources', { t, o }, count + 1, { o: -1 })), ...(await this.#find('versions', { t, o }, count + 1, { o: -1 }))];
+      found = [...(await this.#find('resources', { t, o }, count, { o: -1 })), ...(await this.#find('versions', { t, o }, count, { o: -1 }))];
     }
     const byOrder = new Map<bigint, StoredDocument>();
     // A version can be in both collections for a moment, or after a crash for longer.
@@ -55,13 +79,39 @@ export class Historian {
       if (byOrder.has(document.o)) this.#codec.verify(document);
       else byOrder.set(document.o, document);
     }
-    const sorted = [...byOrder.values()].sort((a, b) => (a.o < b.o ? 1 : -1));
-    const page = sorted.slice(0, count);
-    const versions = await this.#reader.openAll(page);
-    return { versions, ...(sorted.length > count && count > 0 ? { next: String(page.at(-1)!.o) } : {}) };
+    return [...byOrder.values()].sort((a, b) => (a.o < b.o ? 1 : -1)).slice(0, count);
+  }
+
+  /**
+   * Of versions recorded before the end of a period, those that were current in it: recorded in it, or not yet followed by
+   * another when it began. A resource that was deleted by then had no current version.
+   */
+  async #currentAt(documents: readonly StoredDocument[], lo: number): Promise<StoredDocument[]> {
+    const earlier = documents.filter(({ at }) => at.getTime() < lo);
+    const past = earlier.filter(({ _id, del }) => _id.length > idBytes && !del);
+    const followers = new Map<string, number>();
+    if (past.length > 0) {
+      const next = past.map(({ _id, vid }) => ({ docId: _id.subarray(0, idBytes), vid: vid + 1 }));
+      const projection = { _id: 1, vid: 1, at: 1 } as const;
+      const found = [
+        ...(await findBatch<StoredDocument>(this.#app, 'resources', { filter: { _id: { $in: next.map(({ docId }) => docId) } }, projection, limit: next.length })),
+        ...(await findBatch<StoredDocument>(this.#app, 'versions', { filter: { _id: { $in: next.map(({ docId, vid }) => pastId(docId, vid)) } }, projection, limit: next.length })),
+      ];
+      for (const { _id, vid, at } of found) followers.set(`${_id.toString('hex', 0, idBytes)} ${vid}`, at.getTime());
+    }
+    const dropped = new Set(earlier.filter(({ _id, vid, del }) => del || (_id.length > idBytes && (followers.get(`${_id.toString('hex', 0, idBytes)} ${vid + 1}`) ?? Infinity) <= lo)));
+    return documents.filter((document) => !dropped.has(document));
   }
 
   #find(collection: string, filter: object, limit: number, sort?: Record<string, 1 | -1>): Promise<StoredDocument[]> {
     return findBatch<StoredDocument>(this.#app, collection, { filter, limit, ...(sort === undefined ? {} : { sort }) });
   }
+}
+
+/** Versions looked at by one page, and at once, where most may turn out not to belong to it. */
+const maxExamined = 10_000;
+const leastBatch = 200;
+
+function least(orders: readonly bigint[]): bigint {
+  return orders.reduce((a, b) => (b < a ? b : a));
 }
