@@ -20,7 +20,8 @@ interface Edit {
   readonly text: string;
 }
 
-interface Member {
+/** One property of a JSON object, by the places of its value. */
+export interface Member {
   readonly name: string;
   readonly valueStart: number;
   readonly valueEnd: number;
@@ -107,7 +108,8 @@ function applyEdits(bytes: Buffer, edits: Edit[]): Buffer {
   return Buffer.concat(pieces);
 }
 
-function membersOf(bytes: Buffer, start: number): Member[] {
+/** The properties of the object that starts at an index. */
+export function membersOf(bytes: Buffer, start: number): Member[] {
   const members: Member[] = [];
   let at = skipSpace(bytes, start + 1);
   while (bytes[at] === quote) {
@@ -121,7 +123,8 @@ function membersOf(bytes: Buffer, start: number): Member[] {
   return members;
 }
 
-function itemsOf(bytes: Buffer, start: number): number[] {
+/** Where the items of the array start that starts at an index. */
+export function itemsOf(bytes: Buffer, start: number): number[] {
   const starts: number[] = [];
   let at = skipSpace(bytes, start + 1);
   while (at < bytes.length && bytes[at] !== 0x5d) {
@@ -137,7 +140,8 @@ function stringAt(bytes: Buffer, start: number, end: number): string {
   return raw.includes('\\') ? (JSON.parse(`"${raw}"`) as string) : raw;
 }
 
-function skipSpace(bytes: Buffer, start: number): number {
+/** The index of the next byte that is no white space. */
+export function skipSpace(bytes: Buffer, start: number): number {
   let at = start;
   while (bytes[at] === 0x20 || bytes[at] === 0x0a || bytes[at] === 0x0d || bytes[at] === 0x09) at += 1;
   return at;
@@ -151,7 +155,7 @@ function skipString(bytes: Buffer, start: number): number {
 }
 
 /** @returns the index after the value */
-function skipValue(bytes: Buffer, start: number): number {
+export function skipValue(bytes: Buffer, start: number): number {
   let depth = 0;
   for (let at = start; at < bytes.length; at += 1) {
     switch (bytes[at]) {

@@ -1,4 +1,5 @@
 import type { StoredVersion } from '../storage/contract.ts';
+import type { Shape } from './shape.ts';
 
 /** One link of a Bundle. */
 export interface BundleLink {
@@ -35,10 +36,10 @@ export function bundleBytes(parts: BundleParts): Buffer {
 }
 
 /** An entry of a search result (https://hl7.org/fhir/R4/bundle.html#searchset). */
-export function searchEntry(baseUrl: string, version: StoredVersion, mode: 'match' | 'include'): Buffer {
+export function searchEntry(baseUrl: string, version: StoredVersion, mode: 'match' | 'include', shape: Shape): Buffer {
   return Buffer.concat([
     Buffer.from(`{"fullUrl":${JSON.stringify(`${baseUrl}/${version.type}/${version.id}`)},"resource":`),
-    version.bytes,
+    shape(version),
     Buffer.from(`,"search":{"mode":"${mode}"}}`),
   ]);
 }
@@ -50,7 +51,7 @@ export function outcomeEntry(text: string): Buffer {
 }
 
 /** An entry of a history: what was asked and what came of it; deletions have no resource (https://hl7.org/fhir/R4/http.html#history). */
-export function historyEntry(baseUrl: string, version: StoredVersion): Buffer {
+export function historyEntry(baseUrl: string, version: StoredVersion, shape: Shape): Buffer {
   const url = `${version.type}/${version.id}`;
   const method = version.deleted ? 'DELETE' : version.versionId === 1 ? 'POST' : 'PUT';
   const about = JSON.stringify({
@@ -63,5 +64,5 @@ export function historyEntry(baseUrl: string, version: StoredVersion): Buffer {
   });
   const fullUrl = `{"fullUrl":${JSON.stringify(`${baseUrl}/${url}`)},`;
   if (version.deleted) return Buffer.from(`${fullUrl}${about.slice(1)}`);
-  return Buffer.concat([Buffer.from(`${fullUrl}"resource":`), version.bytes, Buffer.from(`,${about.slice(1)}`)]);
+  return Buffer.concat([Buffer.from(`${fullUrl}"resource":`), shape(version), Buffer.from(`,${about.slice(1)}`)]);
 }

@@ -14,6 +14,7 @@ import { conditionalDelete, conditionalPatch, conditionalUpdate, create, remove,
 import { readInput } from './operations/parameters.ts';
 import { preferences } from './responses.ts';
 import { routeOf, splitUrl } from './routes.ts';
+import { assertWhole } from './shape.ts';
 
 /*
  * The whole path of a FHIR request, in order. What comes before, for requests by HTTP, is in http.ts: limits, headers,
@@ -125,6 +126,7 @@ function validateBody({ resource, type, id, interaction }: Exchange): void {
   if (resource!.resourceType !== type) throw new InterlockError('request-invalid', { detail: 'The resource is not of the type in the URL.' });
   if (interaction === 'update' && resource!.id !== id) throw new InterlockError('request-invalid', { detail: 'The id in the resource is not that in the URL.' });
   assertValid(resource!);
+  assertWhole(resource!);
 }
 
 function parseInput(exchange: Exchange): void {

@@ -11,6 +11,7 @@ import type { RunEntry } from './interactions/bundle.ts';
 import { conditionalReferences, rewriteReferences } from './references.ts';
 import { failureResponse, preferences, resourceResponse, versionHeaders, versionOfIfMatch, writeResponse } from './responses.ts';
 import { routeOf, splitUrl } from './routes.ts';
+import { assertWhole } from './shape.ts';
 
 /** A write of the Bundle, before it is known which resource a condition matches. */
 interface PlannedWrite {
@@ -163,7 +164,10 @@ async function prepareAll(exchange: Exchange, writes: readonly PlannedWrite[], t
     if (entry.resource === undefined) continue;
     const { id } = targets.get(write)!;
     const rewritten = rewriteReferences(entry.resource, entry.bytes, urls);
-    within(entry, () => assertValid(rewritten.resource));
+    within(entry, () => {
+      assertValid(rewritten.resource);
+      assertWhole(rewritten.resource);
+    });
     const ifMatch = versionOfIfMatch(entry.ifMatch);
     ready.set(write, {
       type,

@@ -1,6 +1,7 @@
 import { bundleBytes, outcomeEntry, searchEntry, type BundleLink } from '../bundles.ts';
 import type { Exchange, FhirResponse } from '../exchange.ts';
 import { fhirJson } from '../responses.ts';
+import { shapeOf } from '../shape.ts';
 
 /** What a cursor of a search is bound to. */
 export function searchPlace(type: string | undefined): string {
@@ -13,6 +14,7 @@ export async function search({ guard, search: parsed, services, context, type, r
   const asked = type !== undefined || parsed!.used.some(([name, value]) => name === '_type' && value !== '') ? parsed! : { ...parsed!, types: [] };
   const path = type ?? '';
   const query = `${request.method} ${request.path}?${request.query.map(([name, value]) => `${name}=${value}`).join('&')}`;
+  const shape = shapeOf(asked, parsed!.types);
   const page = await guard.search(asked, query, after);
   const base = path === '' ? services.baseUrl : `${services.baseUrl}/${path}`;
   const self = new URLSearchParams(asked.used.map(([name, value]): [string, string] => [name, value]));
@@ -22,8 +24,8 @@ export async function search({ guard, search: parsed, services, context, type, r
     links.push({ relation: 'next', url: `${base}?_cursor=${cursor}` });
   }
   const entries = [
-    ...page.matches.map((version) => searchEntry(services.baseUrl, version, 'match')),
-    ...page.included.map((version) => searchEntry(services.baseUrl, version, 'include')),
+    ...page.matches.map((version) => searchEntry(services.baseUrl, version, 'match', shape)),
+    ...page.included.map((version) => searchEntry(services.baseUrl, version, 'include', shape)),
   ];
   if (asked.ignored.length > 0) entries.push(outcomeEntry('Search parameters that this server does not know were ignored; see the self link.'));
   const body = bundleBytes({ type: 'searchset', ...(page.total === undefined ? {} : { total: page.total }), links, entries });
