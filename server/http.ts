@@ -44,7 +44,7 @@ export function createHttpServer(services: Services): Server {
       services: {
         store: services.store, audit, auditEvents: services.auditEvents, nowMs: services.nowMs, values: services.values, terminology: services.terminology, baseUrl: fhirBaseUrl, cursors: new Cursors(services.keyring), capabilities: () => capabilities,
         limits: {
-          maxResourceSizeBytes: config.maxResourceSizeBytes, maxBundleSizeBytes: config.maxBundleSizeBytes, maxBundleEntries: config.maxBundleEntries,
+          maxResourceSizeBytes: config.maxResourceSizeBytes, maxBinarySizeBytes: config.maxBinarySizeBytes, maxBundleSizeBytes: config.maxBundleSizeBytes, maxBundleEntries: config.maxBundleEntries,
           defaultPageCount: config.defaultPageCount, maxPageCount: config.maxPageCount,
           maxConditionalDeletes: config.conditionalDelete === 'multiple' ? 1_000 : 1,
         },

@@ -26,6 +26,7 @@ export const catalogue = {
   'too-large': { status: 413, issue: 'too-long', text: 'The content is larger than this server accepts.' },
   'too-costly': { status: 413, issue: 'too-costly', text: 'The request would cost more than this server allows; narrow it.' },
   'media-type-unsupported': { status: 415, issue: 'not-supported', text: 'The content type is not supported; use application/fhir+json or application/fhir+xml.' },
+  'range-unsatisfiable': { status: 416, issue: 'invalid', text: 'The range lies outside the content.' },
   'required-missing': { status: 422, issue: 'required', text: 'A required element is missing.' },
   'code-invalid': { status: 422, issue: 'code-invalid', text: 'A code is not in the required value set.' },
   'business-rule': { status: 422, issue: 'business-rule', text: 'The content breaks a rule of this server.' },

@@ -58,6 +58,7 @@ export const options = {
   logLevel: option(z.enum(logLevels), logLevels.join(', '), 'info', 'Least severity that is logged. No level logs content.'),
   zone: option(z.string().refine(isTimeZone), 'an IANA time zone name', 'UTC', 'Time zone of dates without one, in searches and in messages.'),
   maxResourceSizeBytes: integer(1_000, 10 * MB, 10 * MB, 'Largest resource.'),
+  maxBinarySizeBytes: integer(1_000, 1_000 * MB, 200 * MB, 'Largest content of a Binary that is sent in its own format.'),
   maxBundleSizeBytes: integer(1_000, 100 * MB, 50 * MB, 'Largest batch or transaction Bundle.'),
   maxBundleEntries: integer(1, 5_000, 5_000, 'Most entries of a batch or transaction.'),
   defaultPageCount: integer(1, 1_000, 50, 'Matches on a page when a search names no `_count`.'),

@@ -39,6 +39,8 @@ export interface FhirRequest {
     readonly ifNoneExist?: string;
     /** Only where the native format of a Binary was asked for. */
     readonly accept?: string;
+    readonly range?: string;
+    readonly ifRange?: string;
   };
   /** Media type of the body, where an interaction takes more than one. */
   readonly contentType?: string;
@@ -46,6 +48,15 @@ export interface FhirRequest {
   readonly body?: Buffer;
   /** Parsed body, where the caller has it already (Bundle entries). */
   readonly resource?: ResourceJson;
+  /** Content that belongs to `resource` and is still to be read. */
+  readonly content?: { readonly source: AsyncIterable<Uint8Array>; readonly maxBytes: number };
+}
+
+/** A body that is not held in memory. */
+export interface BodyStream {
+  readonly sizeBytes: number;
+  /** Called once, and not for HEAD. A failure before the first piece is an answer of its own. */
+  open(): AsyncIterable<Buffer>;
 }
 
 /** What goes back. */
@@ -53,6 +64,8 @@ export interface FhirResponse {
   readonly status: number;
   readonly headers: Readonly<Record<string, string>>;
   readonly body?: Buffer;
+  /** Instead of a body. */
+  readonly stream?: BodyStream;
 }
 
 /** What the FHIR room needs from the rest of the server. */
@@ -63,6 +76,7 @@ export interface FhirServices extends GuardServices {
   readonly terminology: TerminologyService;
   readonly limits: {
     readonly maxResourceSizeBytes: number;
+    readonly maxBinarySizeBytes: number;
     readonly maxBundleSizeBytes: number;
     readonly maxBundleEntries: number;
     readonly defaultPageCount: number;

@@ -4,6 +4,7 @@ import type { Request, Response } from 'express';
 import { InterlockError } from '../../resources/outcome/error.ts';
 import { toOperationOutcome } from '../../resources/outcome/render.ts';
 import type { Log } from '../observe/log.ts';
+import { sendStream } from './binary-http.ts';
 import type { FhirResponse } from './exchange.ts';
 import { mediaTypes, type Format } from './negotiation.ts';
 import { prettyJson } from './pretty.ts';
@@ -43,11 +44,17 @@ export function errorResponse(error: unknown, request: Request, requestId: strin
 }
 
 /** Sends an answer: in the format of the wire, compressed if the caller takes that, without its body to HEAD. */
-export async function send(result: FhirResponse, wire: Wire, request: Request, response: Response): Promise<void> {
+export async function send(result: FhirResponse, wire: Wire, request: Request, response: Response, log: Log): Promise<void> {
+  if (result.stream !== undefined && result.headers['Content-Type'] === mediaTypes.json && wire.format === 'xml') throw new InterlockError('not-acceptable', { detail: 'A Binary of this size is given as JSON or in its own format.' });
   const formatted = await inFormat(result, wire);
   response.status(formatted.status);
   // As they are: express would add a charset to a Binary's text/… types.
   for (const [name, value] of Object.entries(formatted.headers)) response.setHeader(name, value);
+  if (formatted.stream !== undefined && request.method !== 'HEAD') {
+    await sendStream(formatted.stream, response, log, wire.requestId);
+    return;
+  }
+  if (formatted.stream !== undefined) response.setHeader('Content-Length', String(formatted.stream.sizeBytes));
   if (formatted.body === undefined) {
     response.end();
     return;

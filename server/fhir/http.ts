@@ -5,9 +5,10 @@ import type { AccessContext } from '../access/context.ts';
 import { GuardedRepository } from '../access/guard.ts';
 import type { Log } from '../observe/log.ts';
 import type { FhirRequest, FhirResponse, FhirServices } from './exchange.ts';
+import { isUpload, nativeFormatOf, uploadRequest } from './binary-http.ts';
 import { capabilities } from './interactions/read.ts';
 import { errorResponse, send, xml, type Wire } from './http-response.ts';
-import { acceptsFhir, bodyFormatOf, formatOf } from './negotiation.ts';
+import { bodyFormatOf, formatOf } from './negotiation.ts';
 import { handle } from './pipeline.ts';
 import { splitUrl } from './routes.ts';
 
@@ -27,7 +28,7 @@ const requestIdPattern = /^[A-Za-z0-9._-]{1,64}$/;
 const bodyMethods: ReadonlySet<string> = new Set(['POST', 'PUT', 'PATCH']);
 const jsonPatchType = /^application\/json-patch\+json\s*(?:;|$)/i;
 const formType = /^application\/x-www-form-urlencoded\s*(?:;|$)/i;
-const exposedHeaders = 'ETag, Location, Content-Location, Last-Modified, WWW-Authenticate, X-Request-Id, X-Progress, Retry-After';
+const exposedHeaders = 'Accept-Ranges, Content-Range, ETag, Location, Content-Location, Last-Modified, WWW-Authenticate, X-Request-Id, X-Progress, Retry-After, X-Security-Context';
 
 /** Largest form of a search by POST: a thousand values of a usual length. */
 const maxFormSizeBytes = 128 * 1024;
@@ -56,7 +57,7 @@ export function fhirRouter(options: FhirHttpOptions): Router {
       next();
       return;
     }
-    response.set({ 'Access-Control-Allow-Methods': 'GET, HEAD, POST, PUT, PATCH, DELETE', 'Access-Control-Allow-Headers': 'Authorization, Content-Type, Accept, Prefer, If-Match, If-None-Match, If-None-Exist, If-Modified-Since, X-Request-Id', 'Access-Control-Max-Age': '600' });
+    response.set({ 'Access-Control-Allow-Methods': 'GET, HEAD, POST, PUT, PATCH, DELETE', 'Access-Control-Allow-Headers': 'Authorization, Content-Type, Accept, Prefer, If-Match, If-None-Match, If-None-Exist, If-Modified-Since, If-Range, Range, X-Security-Context, X-Request-Id', 'Access-Control-Max-Age': '600' });
     response.status(204).end();
   });
   router.get('/.well-known/smart-configuration', (_request, response) => {
@@ -72,10 +73,10 @@ async function respond(options: FhirHttpOptions, request: Request, response: Res
   const failed = (error: unknown) => errorResponse(error, request, wire.requestId, options.log);
   const result = await answer(options, request, response, readBody, wire).catch(failed);
   try {
-    await send(result, wire, request, response);
+    await send(result, wire, request, response, options.log);
   } catch (error) {
     // What could not be written in the format asked for is told in the one that needs no conversion.
-    await send(failed(error), { ...wire, format: 'json' }, request, response);
+    await send(failed(error), { ...wire, format: 'json' }, request, response, options.log);
   }
 }
 
@@ -89,7 +90,7 @@ async function answer(options: FhirHttpOptions, request: Request, response: Resp
   const context = await auditedIfUnauthenticated(options, request, requestId, () => options.authenticate(request, requestId));
   let fhirRequest: FhirRequest;
   try {
-    fhirRequest = await toFhirRequest(request, await readBody(request, response, path), wire);
+    fhirRequest = isUpload(request, path) ? await uploadRequest(request, path, options.services.limits.maxBinarySizeBytes) : await toFhirRequest(request, await readBody(request, response, path), wire);
   } catch (error) {
     await new GuardedRepository(options.services, context).recordFailure({ interaction: 'unknown', action: 'E' }, error);
     throw error;
@@ -149,7 +150,7 @@ async function toFhirRequest(request: Request, body: Buffer | undefined, wire: W
   Object.assign(wire, writtenAs(query, request));
   const native = nativeFormatOf(request, path, query);
   if (native === undefined && wire.format === undefined) throw new InterlockError('not-acceptable');
-  const named = { prefer: request.get('prefer'), ifMatch: request.get('if-match'), ifNoneMatch: request.get('if-none-match'), ifModifiedSince: request.get('if-modified-since'), ifNoneExist: request.get('if-none-exist'), accept: native };
+  const named = { prefer: request.get('prefer'), ifMatch: request.get('if-match'), ifNoneMatch: request.get('if-none-match'), ifModifiedSince: request.get('if-modified-since'), ifNoneExist: request.get('if-none-exist'), accept: native, range: request.get('range'), ifRange: request.get('if-range') };
   return {
     method,
     path,
@@ -164,10 +165,4 @@ async function jsonOf(body: Buffer, contentType: string | undefined): Promise<Bu
   const format = bodyFormatOf(contentType);
   if (format === undefined) throw new InterlockError('media-type-unsupported');
   return format === 'xml' ? xml.convert('json', body) : body;
-}
-
-/** The media types that a read of a Binary asks for, if FHIR's are not among them (https://hl7.org/fhir/R4/binary.html#rest). */
-function nativeFormatOf(request: Request, path: string, query: URLSearchParams): string | undefined {
-  if ((request.method !== 'GET' && request.method !== 'HEAD') || !/^Binary\/[^/]+(?:\/_history\/[^/]+)?$/.test(path) || query.has('_format')) return undefined;
-  return acceptsFhir(request.get('accept')) ? undefined : request.get('accept');
 }

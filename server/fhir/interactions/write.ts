@@ -1,7 +1,8 @@
 import { InterlockError } from '../../../resources/outcome/error.ts';
 import type { Incoming } from '../../access/guard.ts';
 import type { TransactionWrite } from '../../access/guarded-transaction.ts';
-import type { StoredVersion, WriteResult } from '../../storage/contract.ts';
+import type { ResourceJson, StoredVersion, WriteResult } from '../../storage/contract.ts';
+import { incomingBinary } from '../binary.ts';
 import { conditionOf, type Condition } from '../conditions.ts';
 import type { Exchange, FhirResponse } from '../exchange.ts';
 import { newId } from '../ids.ts';
@@ -9,7 +10,12 @@ import { deletedResponse, expectedVersion, preferences, versionOfIfMatch, writeR
 import { patchOf } from './patch.ts';
 
 function incoming({ resource, request }: Exchange): Incoming {
-  return { resource: resource!, ...(request.body === undefined ? {} : { bytes: request.body }) };
+  if (request.content !== undefined) return { resource: resource!, content: request.content };
+  return incomingBinary(resource!) ?? plain(resource!, request.body);
+}
+
+function plain(resource: ResourceJson, bytes: Buffer | undefined): Incoming {
+  return { resource, ...(bytes === undefined ? {} : { bytes }) };
 }
 
 function written(exchange: Exchange, { version, created }: WriteResult): FhirResponse {
@@ -99,6 +105,6 @@ async function conditionally(
 }
 
 function writeOf(exchange: Exchange, id: string): TransactionWrite {
-  const { resource, bytes } = incoming(exchange);
+  const { resource, bytes } = plain(exchange.resource!, exchange.request.body);
   return { type: exchange.type!, id, resource, prepared: exchange.services.store.prepare(resource, id, bytes) };
 }
