@@ -65,21 +65,21 @@ const converters: Readonly<Record<Exclude<SearchParamType, 'composite'>, Readonl
     Age: () => quantityValue,
     Duration: () => quantityValue,
     Money: () => moneyValue,
-    Range: none,
-    SampledData: none,
+    Range: () => quantityRange,
+    SampledData: () => sampledValue,
   },
   number: {
     decimal: () => numberValue,
     integer: () => numberValue,
-    Range: none,
+    Range: () => percentRange,
   },
   uri: {
     uri: () => uriValue,
     url: () => uriValue,
     canonical: () => canonicalUriValue,
   },
-  // Location.near; its comparison needs the whole position.
-  special: { BackboneElement: none },
+  // Location.position, for `near`.
+  special: { BackboneElement: () => positionValue },
 };
 
 /**
@@ -135,7 +135,15 @@ function conceptTokens(node: unknown, out: SearchValue[]): void {
 
 function identifierToken(node: unknown, out: SearchValue[]): void {
   const { system, value, type } = node as Element;
-  pushToken(text(system), text(value), text((type as Element | undefined)?.['text']), out);
+  const { text: typeText, coding } = (type ?? {}) as Element;
+  pushToken(text(system), text(value), text(typeText), out);
+  const last = out.at(-1);
+  if (coding === undefined || last?.kind !== 'token' || text(value) === undefined) return;
+  const types = list(coding).flatMap((one) => {
+    const { system: typeSystem, code } = (one ?? {}) as Element;
+    return typeof code === 'string' ? [{ ...(typeof typeSystem === 'string' && { system: typeSystem }), code }] : [];
+  });
+  if (types.length > 0) out[out.length - 1] = { ...last, types };
 }
 
 function pushToken(system: string | undefined, code: string | undefined, display: string | undefined, out: SearchValue[]): void {
@@ -219,10 +227,62 @@ function resourceValue(node: unknown, out: SearchValue[]): void {
 }
 
 function quantityValue(node: unknown, out: SearchValue[]): void {
-  const { value, system, code, unit, comparator } = node as Element;
-  if (typeof value !== 'number') return;
-  const parts = Object.entries({ system, code, unit, comparator }).filter(([, part]) => text(part) !== undefined);
-  out.push({ kind: 'quantity', value: String(value), ...(Object.fromEntries(parts) as Record<string, string>) });
+  const { value, comparator } = node as Element;
+  const comparison = text(comparator);
+  if (typeof value === 'number') out.push({ kind: 'quantity', value: String(value), ...unitOf(node as Element), ...(comparison !== undefined && { comparator: comparison }) });
+}
+
+function unitOf(quantity: Element): { system?: string; code?: string; unit?: string } {
+  const [system, code, unit] = [text(quantity['system']), text(quantity['code']), text(quantity['unit'])];
+  return { ...(system !== undefined && { system }), ...(code !== undefined && { code }), ...(unit !== undefined && { unit }) };
+}
+
+/** A range with one end is a half line. */
+function quantityRange(node: unknown, out: SearchValue[]): void {
+  const { low = {}, high = {} } = node as { readonly low?: Element; readonly high?: Element };
+  const [from, to] = [low['value'], high['value']];
+  const unit = unitOf(typeof from === 'number' ? low : high);
+  if (typeof from === 'number' && typeof to === 'number') out.push({ kind: 'quantity', value: String(from), high: String(to), ...unit });
+  else if (typeof from === 'number') out.push({ kind: 'quantity', value: String(from), comparator: '>=', ...unit });
+  else if (typeof to === 'number') out.push({ kind: 'quantity', value: String(to), comparator: '<=', ...unit });
+}
+
+const maxSampledLength = 5_000_000;
+
+/**
+ * From the lowest to the highest sample (https://hl7.org/fhir/R4/datatypes.html#SampledData): origin + sample × factor.
+ * Samples below and above what the device can measure (`L`, `U`) are at its limits, failures (`E`) are none.
+ */
+function sampledValue(node: unknown, out: SearchValue[]): void {
+  const { origin, factor = 1, data, lowerLimit, upperLimit } = node as { readonly origin?: Element; readonly [name: string]: unknown };
+  const zero = origin?.['value'];
+  if (typeof zero !== 'number' || typeof factor !== 'number' || typeof data !== 'string' || data.length > maxSampledLength) return;
+  let [low, high] = [Infinity, -Infinity];
+  for (const [sample] of data.matchAll(/\S+/g)) {
+    const limit = sample === 'L' ? lowerLimit : sample === 'U' ? upperLimit : undefined;
+    const value = typeof limit === 'number' ? limit : /^[+-]?\d/.test(sample) ? zero + Number(sample) * factor : NaN;
+    if (value < low) low = value;
+    if (value > high) high = value;
+  }
+  // Twelve digits, so that what floating point adds does not count.
+  if (low <= high) out.push({ kind: 'quantity', value: String(Number(low.toPrecision(12))), high: String(Number(high.toPrecision(12))), ...unitOf(origin!) });
+}
+
+/** The probability of a RiskAssessment as a range: of percentages, while the decimal is a share of 1. */
+function percentRange(node: unknown, out: SearchValue[]): void {
+  const ends = ['low', 'high'].map((name) => ((node as Element)[name] as Element | undefined)?.['value']);
+  const [low = 0, high = 100] = ends;
+  if (typeof low !== 'number' || typeof high !== 'number' || ends.every((end) => end === undefined)) return;
+  out.push({ kind: 'number', value: share(low), high: share(high) });
+}
+
+function share(percentage: number): string {
+  return String(Number((percentage / 100).toPrecision(15)));
+}
+
+function positionValue(node: unknown, out: SearchValue[]): void {
+  const { latitude, longitude } = node as Element;
+  if (typeof latitude === 'number' && typeof longitude === 'number' && Math.abs(latitude) <= 90 && Math.abs(longitude) <= 180) out.push({ kind: 'position', latitude, longitude });
 }
 
 function moneyValue(node: unknown, out: SearchValue[]): void {

@@ -1,4 +1,4 @@
-import { compartmentParams, searchParamsOf } from '../definitions/index.ts';
+import { compartmentParams, searchParamsOf, structureOf } from '../definitions/index.ts';
 import { converterFor, type Convert, type ValueContext } from './convert.ts';
 import type { SearchParam, SearchValue } from './types.ts';
 import { compileExpression, visitNodes, walkOfType, type Walk } from './walk.ts';
@@ -41,6 +41,24 @@ export function extractParam(resource: Resource, code: string, context: ValueCon
   const out: SearchValue[] = [];
   extract(resource, resource, out, context);
   return out;
+}
+
+const typesRead = new WeakMap<SearchParam, ReadonlySet<string>>();
+
+/** True if a parameter's values are read out of elements of a FHIR type, such as `Identifier`. */
+export function readsType(param: SearchParam, type: string): boolean {
+  let types = typesRead.get(param);
+  if (types === undefined) {
+    const base = /[A-Z][A-Za-z]+/.exec(param.expression)?.[0] ?? '';
+    try {
+      types = new Set(structureOf(base) === undefined ? [] : compileExpression(param.expression, walkOfType(base), base).walks.map((walk) => walk.type));
+    } catch {
+      // An expression beyond paths, which only values that are worked out have.
+      types = new Set();
+    }
+    typesRead.set(param, types);
+  }
+  return types.has(type);
 }
 
 /**

@@ -17,7 +17,8 @@ export interface SearchParam {
 
 /** One value that a resource has for a search parameter. */
 export type SearchValue =
-  | { readonly kind: 'token'; readonly system?: string; readonly code?: string; readonly text?: string }
+  /** `types`: of an Identifier, the codings of its type. */
+  | { readonly kind: 'token'; readonly system?: string; readonly code?: string; readonly text?: string; readonly types?: readonly { readonly system?: string; readonly code: string }[] }
   | { readonly kind: 'string'; readonly value: string }
   | {
       readonly kind: 'reference';
@@ -30,9 +31,11 @@ export type SearchValue =
     }
   /** Milliseconds since 1970: [lo, hi). Open ends are -Infinity and Infinity. */
   | { readonly kind: 'date'; readonly lo: number; readonly hi: number }
-  /** The decimal as written, so that its precision survives. */
-  | { readonly kind: 'number'; readonly value: string }
-  | { readonly kind: 'quantity'; readonly value: string; readonly system?: string; readonly code?: string; readonly unit?: string; readonly comparator?: string }
+  /** The decimal as written, so that its precision survives. `high`: the upper end, where the value is a range from `value` on. */
+  | { readonly kind: 'number'; readonly value: string; readonly high?: string }
+  | { readonly kind: 'quantity'; readonly value: string; readonly high?: string; readonly system?: string; readonly code?: string; readonly unit?: string; readonly comparator?: string }
+  /** A place on the Earth (WGS 84), in degrees. */
+  | { readonly kind: 'position'; readonly latitude: number; readonly longitude: number }
   | { readonly kind: 'uri'; readonly value: string }
   /** One tuple: for each component, its values within the same repeat. */
   | { readonly kind: 'composite'; readonly components: readonly (readonly SearchValue[])[] };

@@ -33,8 +33,30 @@ export function precisionRange({ digits, exponent }: Decimal): { readonly lo: De
 
 /** The numbers within a tenth of a value, both ends included. */
 export function approximateRange({ digits, exponent }: Decimal): { readonly lo: Decimal; readonly hi: Decimal } {
-  const margin = digits < 0n ? -digits : digits;
+  const margin = magnitudeOf(digits);
   return { lo: { digits: digits * 10n - margin, exponent: exponent - 1 }, hi: { digits: digits * 10n + margin, exponent: exponent - 1 } };
+}
+
+export function addDecimals(a: Decimal, b: Decimal): Decimal {
+  const exponent = Math.min(a.exponent, b.exponent);
+  return { digits: scaled(a, exponent) + scaled(b, exponent), exponent };
+}
+
+export function multiplyDecimals(a: Decimal, b: Decimal): Decimal {
+  return { digits: a.digits * b.digits, exponent: a.exponent + b.exponent };
+}
+
+/** Rounded to so many significant digits, halves away from zero. */
+export function roundDecimal(value: Decimal, significant: number): Decimal {
+  const surplus = magnitudeOf(value.digits).toString().length - significant;
+  if (surplus <= 0) return value;
+  const unit = 10n ** BigInt(surplus);
+  const half = value.digits < 0n ? -unit / 2n : unit / 2n;
+  return { digits: (value.digits + half) / unit, exponent: value.exponent + surplus };
+}
+
+export function magnitudeOf(digits: bigint): bigint {
+  return digits < 0n ? -digits : digits;
 }
 
 function scaled({ digits, exponent }: Decimal, to: number): bigint {

@@ -1,8 +1,11 @@
 import { isResourceType } from '../../resources/definitions/index.ts';
 import { InterlockError } from '../../resources/outcome/error.ts';
-import { dateRange, normalizeString, parseReference, referenceValue, type SearchParam, type SearchParamType } from '../../resources/search-values/index.ts';
-import type { Criterion, CriterionValue, SearchModifier, SearchPrefix } from './criteria.ts';
+import { dateRange, normalizeString, parseReference, readsType, referenceValue, type SearchParam, type SearchParamType } from '../../resources/search-values/index.ts';
+import type { AskedCriterion, CriterionValue, SearchModifier, SearchPrefix } from './criteria.ts';
 import { parseDecimal } from './decimal.ts';
+import { hierarchyOf } from './hierarchy.ts';
+import { isUrl } from './match.ts';
+import { parseNear } from './near.ts';
 
 /** What parsing a value may depend on. */
 export interface ValueOptions {
@@ -17,26 +20,45 @@ export interface ValueOptions {
 }
 
 type Parse = (raw: string, param: SearchParam, options: ValueOptions) => CriterionValue;
+type Modify = (parts: readonly string[], param: SearchParam, options: ValueOptions) => AskedCriterion;
 
 interface Kind {
   /** Values without a modifier. */
   readonly parse: Parse;
-  /** Modifiers that change how values compare. */
-  readonly modifiers?: Readonly<Partial<Record<SearchModifier, Parse>>>;
-  /** Further modifiers that R4 defines for the type; refused as not supported. */
-  readonly unsupported?: readonly string[];
+  /** What the modifiers of the type make of the values. */
+  readonly modifiers?: Readonly<Record<string, Modify>>;
+  /** Modifiers that only some parameters of the type have. */
+  readonly onlyFor?: Readonly<Record<string, (param: SearchParam) => boolean>>;
 }
 
 /** One row for each search parameter type: https://hl7.org/fhir/R4/search.html#ptypes and #modifiers. */
 const kinds: Readonly<Partial<Record<SearchParamType, Kind>>> = {
-  token: { parse: parseToken, modifiers: { text: parseString }, unsupported: ['above', 'below', 'in', 'not-in', 'of-type'] },
-  string: { parse: parseString, modifiers: { exact: parseString, contains: parseString } },
-  reference: { parse: parseReferenceValue, modifiers: { identifier: parseToken }, unsupported: ['above', 'below'] },
+  token: {
+    parse: parseToken,
+    modifiers: {
+      'not': (parts, param, options) => ({ op: 'not', of: plainly(parseToken)(parts, param, options) }),
+      'text': compared('text', parseString),
+      'of-type': plainly(parseTypedIdentifier),
+      'in': inValueSet,
+      'not-in': (parts, param) => ({ op: 'not', of: inValueSet(parts, param) }),
+      'above': subsumed('above'),
+      'below': subsumed('below'),
+    },
+    onlyFor: { 'of-type': (param) => readsType(param, 'Identifier') },
+  },
+  string: { parse: parseString, modifiers: { exact: compared('exact', parseString), contains: compared('contains', parseString) } },
+  reference: {
+    parse: parseReferenceValue,
+    modifiers: { identifier: compared('identifier', parseToken), above: inHierarchy('above'), below: inHierarchy('below') },
+    onlyFor: { above: isHierarchical, below: isHierarchical },
+  },
   date: { parse: parseDate },
-  uri: { parse: parseUri, unsupported: ['above', 'below'] },
+  uri: { parse: parseUri, modifiers: { above: uriAbove, below: compared('below', parseUri) } },
   number: { parse: parseNumber },
   quantity: { parse: parseQuantity },
   composite: { parse: parseComposite },
+  // The one special parameter that has values: Location's near.
+  special: { parse: (raw) => parseNear(splitEscaped(raw, '|').map(unescapeValue)) },
 };
 
 /** True for a parameter that can be searched by; any other is treated as unknown. */
@@ -44,25 +66,46 @@ export function isSearchable(param: SearchParam): boolean {
   return kinds[param.type] !== undefined;
 }
 
+/** The modifiers that a parameter takes, as they are written; `[Type]` stands for the names of the types that it may refer to. */
+export function modifiersOf(param: SearchParam): readonly string[] {
+  if (param.code === '_id') return ['missing', 'not'];
+  if (param.code === '_lastUpdated') return ['missing'];
+  const { modifiers = {}, onlyFor = {} } = kinds[param.type] ?? {};
+  const own = Object.keys(modifiers).filter((name) => onlyFor[name]?.(param) ?? true);
+  return ['missing', ...own, ...(param.type === 'reference' ? ['[Type]'] : [])];
+}
+
 /**
  * Parses the value of one search parameter: OR over its comma-separated parts.
  * @param modifier what followed the colon of the name
- * @throws InterlockError `search-invalid` for a bad value or a modifier that the type does not have, `search-unsupported`
+ * @throws InterlockError `search-invalid` for a bad value or a modifier that the parameter does not have, `search-unsupported`
  */
-export function parseCriterion(param: SearchParam, modifier: string | undefined, parts: readonly string[], options: ValueOptions): Criterion {
+export function parseCriterion(param: SearchParam, modifier: string | undefined, parts: readonly string[], options: ValueOptions): AskedCriterion {
   const kind = kinds[param.type];
+  if (kind === undefined) throw unsupported(param.code);
+  if (modifier === undefined) return plainly(kind.parse)(parts, param, options);
   if (modifier === 'missing') {
-    const present: Criterion = { op: 'present', param };
+    const present: AskedCriterion = { op: 'present', param };
     return parseMissing(param, parts) ? { op: 'not', of: present } : present;
   }
-  if (kind === undefined || (modifier !== undefined && kind.unsupported?.includes(modifier) === true)) throw unsupported(param.code);
-  const values = (parse: Parse) => parts.map((part) => parse(part, param, options));
-  if (modifier === undefined) return { op: 'param', param, of: values(kind.parse) };
-  if (modifier === 'not' && param.type === 'token') return { op: 'not', of: { op: 'param', param, of: values(kind.parse) } };
-  const compare = Object.entries(kind.modifiers ?? {}).find(([name]) => name === modifier);
-  if (compare !== undefined) return { op: 'param', param, modifier: compare[0] as SearchModifier, of: values(compare[1]) };
-  if (param.type === 'reference' && mayTarget(param, modifier)) return { op: 'param', param, of: values((raw) => typedReference(raw, modifier, param, options)) };
+  if (Object.hasOwn(kind.modifiers ?? {}, modifier) && (kind.onlyFor?.[modifier]?.(param) ?? true)) return kind.modifiers![modifier]!(parts, param, options);
+  if (param.type === 'reference' && mayTarget(param, modifier)) return plainly((raw) => typedReference(raw, modifier, param, options))(parts, param, options);
   throw invalid(param.code, 'It does not have this modifier.');
+}
+
+/** Parses a value as it stands without a modifier. @throws InterlockError `search-invalid`, `search-unsupported` */
+export function parsePlain(raw: string, param: SearchParam, options: ValueOptions): CriterionValue {
+  const kind = kinds[param.type];
+  if (kind === undefined) throw unsupported(param.code);
+  return kind.parse(raw, param, options);
+}
+
+function plainly(parse: Parse): Modify {
+  return (parts, param, options) => ({ op: 'param', param, of: parts.map((part) => parse(part, param, options)) });
+}
+
+function compared(modifier: SearchModifier, parse: Parse): Modify {
+  return (parts, param, options) => ({ op: 'param', param, modifier, of: parts.map((part) => parse(part, param, options)) });
 }
 
 /**
@@ -124,6 +167,70 @@ function parseToken(raw: string, param: SearchParam): CriterionValue {
   if (first === '' && second === '') throw invalid(param.code, 'A token needs a system, a code or both.');
   return { kind: 'token', system: first!, ...(second !== '' && { code: second }) };
 }
+
+/** `system|code|value`: the first two are of the Identifier's type (https://hl7.org/fhir/R4/search.html#modifiers). */
+function parseTypedIdentifier(raw: string, param: SearchParam): CriterionValue {
+  const parts = splitEscaped(raw, '|').map(unescapeValue);
+  const [typeSystem, typeCode, value] = parts;
+  if (parts.length !== 3 || parts.includes('')) throw invalid(param.code, 'With :of-type, the value is system|code|value.');
+  return { kind: 'identifier', typeSystem: typeSystem!, typeCode: typeCode!, value: value! };
+}
+
+function inValueSet(parts: readonly string[], param: SearchParam): AskedCriterion {
+  return { op: 'valueSet', param, of: parts.map(unescapeValue) };
+}
+
+function subsumed(direction: 'above' | 'below'): Modify {
+  return (parts, param) => ({
+    op: 'subsumed',
+    param,
+    direction,
+    of: parts.map((part) => {
+      const value = parseToken(part, param);
+      if (value.kind !== 'token' || value.code === undefined || value.system === undefined || value.system === '') throw invalid(param.code, `With :${direction}, the value is system|code.`);
+      return { system: value.system, code: value.code };
+    }),
+  });
+}
+
+/** An id without its type is one of any hierarchical type that the parameter may refer to. */
+function inHierarchy(direction: 'above' | 'below'): Modify {
+  return (parts, param, options) => ({
+    op: 'hierarchy',
+    param,
+    direction,
+    of: parts.flatMap((part) => {
+      const value = parseReferenceValue(part, param, options);
+      if (value.kind !== 'reference' || value.id === undefined) throw invalid(param.code, `With :${direction}, the value is an id or Type/id.`);
+      const { id } = value;
+      const types = value.type === undefined ? (param.target ?? []).filter((type) => hierarchyOf(type) !== undefined) : [value.type];
+      if (types.some((type) => hierarchyOf(type) === undefined)) throw invalid(param.code, 'Resources of this type are not parts of each other.');
+      return types.map((type) => ({ type, id }));
+    }),
+  });
+}
+
+function isHierarchical(param: SearchParam): boolean {
+  return (param.target ?? []).some((type) => hierarchyOf(type) !== undefined);
+}
+
+/** The URL and all that it is below, each with and without its last slash; those are few, so that they are asked for as they are. */
+function uriAbove(parts: readonly string[], param: SearchParam): AskedCriterion {
+  const above = new Set<string>();
+  for (const value of parts.map(unescapeValue)) {
+    above.add(value);
+    if (!isUrl(value)) continue;
+    const start = value.indexOf('://') + 3;
+    for (let end = value.length; end > start; end = Math.max(...['/', '?', '#', '|'].map((border) => value.lastIndexOf(border, end - 1)))) {
+      above.add(value.slice(0, end));
+      if (value[end] === '/') above.add(value.slice(0, end + 1));
+      if (above.size > maxAncestors) throw new InterlockError('too-costly', { detail: 'The URLs have too many parts.' });
+    }
+  }
+  return { op: 'param', param, of: [...above].map((value) => ({ kind: 'uri', value })) };
+}
+
+const maxAncestors = 1_000;
 
 function parseString(raw: string, param: SearchParam): CriterionValue {
   const value = unescapeValue(raw);

@@ -45,7 +45,7 @@ function boundsOf(criterion: Criterion, type: string, patients: readonly string[
     case 'compartment': return exactly(anyToken(criterion.ids.map((id) => compartmentLabel(type, id)), ranks.patient));
     case 'id': return exactly(criterion.ids.length === 0 ? never : { op: 'id', ids: criterion.ids });
     case 'lastUpdated': return exactly(recorded(criterion));
-    case 'present': return unknown;
+    case 'present': case 'words': case 'contained': return unknown;
     case 'param': return paramBounds(type, criterion, patients);
   }
 }

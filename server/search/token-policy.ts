@@ -21,12 +21,16 @@ const clinical = new Set([
 /** String and URI parameters with few values. */
 const commonTexts = new Set(['_profile', 'address-country', 'address-state']);
 
+/** Number parameters with few values, or of values that tell much of a person. */
+const commonNumbers = new Set(['abatement-age', 'factor-override', 'length', 'onset-age', 'probability']);
+
 /** Over how many tokens the resources with one frequent value are spread. */
 const parts = 4;
 
 /** True for parameters with few values: they never have a token of their own, only one together with the patient. */
 export function isCommon(param: SearchParam): boolean {
   if (param.type === 'token') return !identifying.has(param.code) && !clinical.has(param.code);
+  if (param.type === 'number' || param.type === 'quantity') return commonNumbers.has(param.code);
   return (param.type === 'string' || param.type === 'uri') && commonTexts.has(param.code);
 }
 
@@ -38,6 +42,11 @@ export function isPaired(param: SearchParam): boolean {
 /** Over how many tokens the resources of each value of a parameter are spread: 1 for values that are rare by nature. */
 export function spreadOf(param: SearchParam): number {
   return param.type === 'string' || (param.type === 'token' && clinical.has(param.code)) ? parts : 1;
+}
+
+/** `#n` for each of the tokens over which a label's resources are spread. */
+export function spreadLabel(label: string, part: number): string {
+  return `${label}\n#${part}`;
 }
 
 /** Strings that other parameters find piece by piece: fewer prefixes. */
@@ -67,19 +76,33 @@ export function partsOf(param: SearchParam, params: ReadonlyMap<string, SearchPa
 
 function partTable(params: ReadonlyMap<string, SearchParam>): ReadonlyMap<string, readonly SearchParam[]> {
   const table = new Map<string, readonly SearchParam[]>();
-  const simple = new Map<string, SearchParam>();
-  const key = (expression: string, { type, target }: SearchParam): string => [type, expression.trim(), target?.join() ?? ''].join('\n');
-  for (const param of params.values()) {
+  const first = new Map<string, SearchParam>();
+  const key = (alternatives: readonly string[], { type, target }: SearchParam): string => [type, alternatives.join('|'), target?.join() ?? ''].join('\n');
+  // Composites have no tokens of their own.
+  const single = [...params.values()].filter(({ type }) => type !== 'composite');
+  for (const param of single) {
     // Of several with one expression the first has the tokens.
-    const first = simple.get(key(param.expression, param));
-    if (first !== undefined) table.set(param.code, [first]);
-    else simple.set(key(param.expression, param), param);
+    const own = key(alternativesOf(param), param);
+    const other = first.get(own);
+    if (other !== undefined) table.set(param.code, [other]);
+    else first.set(own, param);
   }
-  for (const param of params.values()) {
-    const expressions = param.expression.split('|');
-    if (expressions.length < 2 || table.has(param.code) || param.type === 'composite' || param.type === 'date') continue;
-    const found = expressions.flatMap((expression) => simple.get(key(expression, param)) ?? []);
-    if (found.length === expressions.length) table.set(param.code, found);
+  for (const param of single) {
+    const alternatives = alternativesOf(param);
+    if (alternatives.length < 2 || table.has(param.code) || param.type === 'date') continue;
+    const found: SearchParam[] = [];
+    for (let at = 0; at < alternatives.length;) {
+      // The longest run of alternatives that is another parameter's whole expression.
+      const part = alternatives.slice(at).map((_, index) => first.get(key(alternatives.slice(at, alternatives.length - index), param))).find((one) => one !== undefined && one !== param);
+      if (part === undefined) break;
+      found.push(part);
+      at += alternativesOf(part).length;
+    }
+    if (found.reduce((sum, part) => sum + alternativesOf(part).length, 0) === alternatives.length) table.set(param.code, found);
   }
   return table;
+}
+
+function alternativesOf({ expression }: SearchParam): readonly string[] {
+  return expression.split('|').map((one) => one.trim());
 }

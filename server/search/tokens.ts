@@ -1,9 +1,11 @@
 import { normalizeCode, normalizeString, type SearchParam, type SearchValue } from '../../resources/search-values/index.ts';
 import { searchParamsOf } from '../../resources/definitions/index.ts';
 import type { Criterion, CriterionValue, SearchModifier } from './criteria.ts';
-import { isCommon, isPaired, partsOf, prefixesOf, spreadOf } from './token-policy.ts';
+import { cellsOf, nearBounds } from './near.ts';
+import { isCommon, isPaired, partsOf, prefixesOf, spreadLabel, spreadOf } from './token-policy.ts';
 import { dateBounds, indexDates } from './tokens-date.ts';
-import { anyToken, atMost, exactly, orBounds, ranks, unknown, type Bounds } from './token-expr.ts';
+import { indexNumbers, numberBounds, powerSpread } from './tokens-number.ts';
+import { andBounds, anyToken, atMost, exactly, orBounds, ranks, unknown, type Bounds } from './token-expr.ts';
 
 /** Values of a resource by parameter code. */
 export type SearchValues = ReadonlyMap<string, readonly SearchValue[]>;
@@ -16,10 +18,10 @@ export type Emit = (label: string, spread: number) => void;
  * equal sides are exact, otherwise the tokens match more than the condition does and a post-filter decides.
  */
 interface TokenKind {
-  index(scope: string, param: SearchParam, values: readonly SearchValue[], emit: (label: string) => void): void;
+  /** @param emit told of tokens that many resources share whatever the parameter */
+  index(scope: string, param: SearchParam, values: readonly SearchValue[], emit: (label: string, coarse?: boolean) => void): void;
   bounds(scope: string, param: SearchParam, modifier: SearchModifier | undefined, value: CriterionValue): Bounds;
 }
-
 
 /** Exact, but over-matching where the condition wants no system. A code alone, and with its system. */
 const token: TokenKind = {
@@ -32,6 +34,7 @@ const token: TokenKind = {
     }
   },
   bounds(scope, param, modifier, value) {
+    if (value.kind === 'identifier') return atMost(anyToken([`${scope}\nc\n${normalizeCode(value.value)}`], ranks.identifier));
     if (value.kind !== 'token' || value.code === undefined || modifier !== undefined) return unknown;
     const code = normalizeCode(value.code);
     const rank = spreadOf(param) > 1 ? ranks.code : ranks.identifier;
@@ -53,9 +56,9 @@ const string: TokenKind = {
   },
   bounds(scope, param, modifier, value) {
     const { lengths, whole } = prefixesOf(param);
-    if (value.kind !== 'string' || (modifier !== undefined && modifier !== 'exact')) return unknown;
+    if (value.kind !== 'string' || (modifier !== undefined && modifier !== 'exact' && modifier !== 'equals')) return unknown;
     const text = normalizeString(value.value);
-    if (modifier === 'exact' && whole && text.length > lengths.at(-1)!) return atMost(anyToken([`${scope}\ne\n${text}`], ranks.text));
+    if (modifier !== undefined && whole && text.length > lengths.at(-1)!) return (modifier === 'equals' ? exactly : atMost)(anyToken([`${scope}\ne\n${text}`], ranks.text));
     const length = lengths.findLast((it) => it <= text.length);
     if (length === undefined) return unknown;
     const expr = anyToken([`${scope}\np\n${text.slice(0, length)}`], ranks.text);
@@ -111,8 +114,29 @@ const uri: TokenKind = {
   },
 };
 
-/** One row per parameter type; types without one are decided by the post-filter alone. */
-const kinds: { readonly [type in SearchParam['type']]?: TokenKind } = { token, string, reference, date, uri };
+/** Exact but for the ends of the range that the condition stands for, for units as written, and for values that are ranges. */
+const number: TokenKind = {
+  index(scope, _param, values, emit) {
+    indexNumbers(scope, values.filter((value) => value.kind === 'number' || value.kind === 'quantity'), emit);
+  },
+  bounds(scope, param, modifier, value) {
+    if ((value.kind !== 'number' && value.kind !== 'quantity') || modifier !== undefined) return unknown;
+    return numberBounds(scope, value, isCommon(param) ? 1 : powerSpread);
+  },
+};
+
+/** Over-matching: cells of a grid. */
+const special: TokenKind = {
+  index(scope, _param, values, emit) {
+    for (const value of values) if (value.kind === 'position') for (const name of cellsOf(value)) emit(`${scope}\n${name}`);
+  },
+  bounds(scope, _param, modifier, value) {
+    return value.kind !== 'near' || modifier !== undefined ? unknown : nearBounds(scope, value);
+  },
+};
+
+/** One row per parameter type; of composites the components' tokens serve. */
+const kinds: { readonly [type in SearchParam['type']]?: TokenKind } = { token, string, reference, date, uri, number, quantity: number, special };
 
 /** Emits the tokens of a resource. `patients`: those in whose compartment it is. */
 export function indexTokens(type: string, params: ReadonlyMap<string, SearchParam>, values: SearchValues, patients: readonly string[], emit: Emit): void {
@@ -126,7 +150,7 @@ export function indexTokens(type: string, params: ReadonlyMap<string, SearchPara
     if (isCommon(param) || isPaired(param)) for (const patient of owners) kind.index(patientScope(type, code, patient), param, found, alone);
     if (isCommon(param)) continue;
     const spread = spreadOf(param);
-    kind.index(`${type}\n${code}`, param, found, spread === 1 ? alone : (label) => emit(label, spread));
+    kind.index(`${type}\n${code}`, param, found, spread > 1 ? (label) => emit(label, spread) : (label, coarse) => emit(label, coarse === true ? powerSpread : 1));
   }
 }
 
@@ -137,13 +161,30 @@ export function indexTokens(type: string, params: ReadonlyMap<string, SearchPara
 export function paramBounds(type: string, { param, modifier, of }: Extract<Criterion, { op: 'param' }>, patients: readonly string[]): Bounds {
   const parts = partsOf(param, searchParamsOf(type));
   if (parts !== undefined) return orBounds(parts.map((part) => paramBounds(type, { op: 'param', param: part, ...(modifier && { modifier }), of }, patients)));
+  if (param.type === 'composite') return modifier === undefined ? orBounds(of.map((value) => compositeBounds(type, param, value, patients))) : unknown;
   const kind = kinds[param.type];
   if (kind === undefined || isHandledApart(param.code)) return unknown;
-  const withPatient = patients.length > 0 && type !== 'Patient';
+  // A chain may name thousands of patients, whose tokens with every value would be too many to ask for.
+  const withPatient = patients.length > 0 && type !== 'Patient' && patients.length * of.length <= maxPairs;
   if (!isCommon(param) && !(isPaired(param) && withPatient)) return spreadOut(orBounds(of.map((value) => kind.bounds(`${type}\n${param.code}`, param, modifier, value))), spreadOf(param));
   if (!withPatient) return unknown;
   const bounds = orBounds(patients.flatMap((patient) => of.map((value) => kind.bounds(patientScope(type, param.code, patient), param, modifier, value))));
   return mapTokens(bounds, (expr) => ({ ...expr, rank: ranks.patientValue }));
+}
+
+/** Tokens of a value together with a patient that one condition may ask for. */
+const maxPairs = 1_000;
+
+/** Over-matching: each component has the value that is asked for, but perhaps not within the same repeat. */
+function compositeBounds(type: string, { components = [] }: SearchParam, value: CriterionValue, patients: readonly string[]): Bounds {
+  if (value.kind !== 'composite') return unknown;
+  const params = searchParamsOf(type);
+  const parts = value.components.map((asked, at) => {
+    const param = params.get(components[at]?.code ?? '');
+    // A component's values are among those of the parameter that defines it.
+    return param === undefined ? unknown : paramBounds(type, { op: 'param', param, of: [asked] }, patients);
+  });
+  return atMost(andBounds(parts).upper);
 }
 
 /** Token of being in a patient's compartment. */
@@ -161,11 +202,6 @@ export function patientsNamed(criterion: Criterion): readonly string[] {
     ids.push(value.id);
   }
   return ids;
-}
-
-/** `#n` for each of the tokens over which a label's resources are spread. */
-export function spreadLabel(label: string, part: number): string {
-  return `${label}\n#${part}`;
 }
 
 function spreadOut(bounds: Bounds, spread: number): Bounds {

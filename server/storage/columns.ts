@@ -1,5 +1,5 @@
 import { normalizeString, type SearchParam, type SearchValue } from '../../resources/search-values/index.ts';
-import type { Criterion } from '../search/criteria.ts';
+import { foldedModifiers, type Criterion } from '../search/criteria.ts';
 import { isCommon } from '../search/token-policy.ts';
 import type { SearchValues } from '../search/tokens.ts';
 import { InterlockError } from '../../resources/outcome/error.ts';
@@ -158,13 +158,13 @@ export function columnsFor(criterion: Criterion): ReadonlyMap<number, string> | 
       case 'all': case 'any': return part.of.every(decidable);
       case 'not': return decidable(part.of);
       case 'type': case 'id': case 'lastUpdated': return true;
-      case 'compartment': return false;
+      case 'compartment': case 'words': case 'contained': return false;
       case 'present':
         wanted.set(columnOf(part.param.code), part.param.code);
         return true;
       case 'param':
         wanted.set(columnOf(part.param.code), part.param.code);
-        return hasColumn(part.param) && (part.modifier === undefined || part.modifier === 'contains');
+        return hasColumn(part.param) && (part.modifier === undefined || foldedModifiers.has(part.modifier)) && part.of.every(({ kind }) => kind !== 'identifier');
     }
   };
   return decidable(criterion) ? wanted : undefined;

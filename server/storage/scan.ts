@@ -138,11 +138,12 @@ export class Scanner {
 
   #byBody(versions: readonly OpenVersion[], documents: readonly StoredDocument[], residuals: ReadonlyMap<string, Criterion>, values: readonly string[]): Hit[] {
     const hits: Hit[] = [];
+    const context = this.#values;
     for (const [index, version] of versions.entries()) {
       const residual = residuals.get(version.type);
       if (residual === undefined || version.deleted) continue;
       const found = isTrue(residual) && values.length === 0 ? noValues : extractSearchValues(version.resource(), this.#values);
-      const subject = { type: version.type, id: version.id, lastUpdatedMs: orderMs(version.order), values: found, patients: version.patients() };
+      const subject = { type: version.type, id: version.id, lastUpdatedMs: orderMs(version.order), values: found, patients: version.patients(), content: { get resource() { return version.resource(); }, context } };
       if (matches(subject, residual)) hits.push({ docId: documents[index]!._id, order: version.order, id: version.id, values: found, version });
     }
     return hits;

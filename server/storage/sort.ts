@@ -61,6 +61,6 @@ function sortValueOf(value: SearchValue, descending: boolean): SortValue {
     case 'reference': return value.id !== undefined ? `${value.type ?? ''}/${value.id}` : (value.url ?? null);
     case 'number': case 'quantity': return Number(value.value);
     case 'uri': return value.value;
-    case 'composite': return null;
+    case 'composite': case 'position': return null;
   }
 }

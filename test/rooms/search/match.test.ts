@@ -1,17 +1,22 @@
 import { describe, expect, test } from '@jest/globals';
 import { extractSearchValues, patientsOf, type Resource } from '../../../resources/search-values/index.ts';
-import type { SearchPrefix } from '../../../server/search/criteria.ts';
+import { isSettled, type AskedCriterion, type Criterion, type SearchPrefix } from '../../../server/search/criteria.ts';
 import { matches, type MatchSubject } from '../../../server/search/match.ts';
 import { parseSearch } from '../../../server/search/parse.ts';
 
 const nowMs = Date.parse('2026-01-01T00:00:00Z');
 
 function subject(resource: Resource): MatchSubject {
-  return { type: resource.resourceType, id: resource.id ?? 'x', lastUpdatedMs: Date.parse('2020-06-15T12:00:00Z'), values: extractSearchValues(resource), patients: patientsOf(resource) };
+  return { type: resource.resourceType, id: resource.id ?? 'x', lastUpdatedMs: Date.parse('2020-06-15T12:00:00Z'), values: extractSearchValues(resource), patients: patientsOf(resource), content: { resource, context: {} } };
+}
+
+function settled(asked: AskedCriterion): Criterion {
+  if (!isSettled(asked)) throw new Error('it depends on other resources');
+  return asked;
 }
 
 function found(resource: Resource, query: string): boolean {
-  return matches(subject(resource), parseSearch(resource.resourceType, [...new URLSearchParams(query)], { strict: true, nowMs }).where);
+  return matches(subject(resource), settled(parseSearch(resource.resourceType, [...new URLSearchParams(query)], { strict: true, nowMs }).where));
 }
 
 const patient: Resource = {
