@@ -3,22 +3,46 @@ import { InterlockError } from '../../resources/outcome/error.ts';
 import type { StoredVersion } from './contract.ts';
 import { pastId, type DocumentCodec, type StoredDocument } from './document.ts';
 import { findBatch } from './driver.ts';
+import { SharedCalls } from './shared-calls.ts';
 import { OpenVersion } from './version.ts';
+
+/** Reads that share one command; what MongoDB answers at once stays within 16 MB, else more is fetched. */
+const shared = { maxItems: 64, maxUnderWay: 1 } as const;
 
 /** Reads by id. */
 export class Reader {
   readonly #app: Connection;
   readonly #codec: DocumentCodec;
+  readonly #current: { readonly [level in 'majority' | 'local']: SharedCalls<Buffer, StoredDocument | undefined> };
 
   constructor(options: { app: Connection; codec: DocumentCodec }) {
     this.#app = options.app;
     this.#codec = options.codec;
+    const find = (level: 'majority' | 'local') => new SharedCalls((ids: readonly Buffer[]) => this.#find(ids, level), shared);
+    this.#current = { majority: find('majority'), local: find('local') };
   }
 
   /** See `StoreReads.read`. */
   async read(type: string, id: string, session?: ClientSession): Promise<StoredVersion | undefined> {
-    const [found] = await findBatch<StoredDocument>(this.#app, 'resources', { filter: { _id: this.#codec.docId(type, id) }, limit: 1 }, session);
+    const found = await this.current(this.#codec.docId(type, id), session);
     return found === undefined ? undefined : expect(await this.open(found), type, id);
+  }
+
+  /**
+   * The current document of a resource, not yet verified.
+   * @param level `local` sees what is not yet acknowledged: for writes that build on what they find
+   */
+  async current(docId: Buffer, session?: ClientSession, level: 'majority' | 'local' = 'majority'): Promise<StoredDocument | undefined> {
+    if (session === undefined) return this.#current[level].call(docId);
+    return (await findBatch<StoredDocument>(this.#app, 'resources', { filter: { _id: docId }, limit: 1 }, session))[0];
+  }
+
+  async #find(ids: readonly Buffer[], level: 'majority' | 'local'): Promise<(StoredDocument | undefined)[]> {
+    const [only] = ids;
+    const found = await findBatch<StoredDocument>(this.#app, 'resources', { filter: { _id: ids.length === 1 ? only : { $in: ids } }, limit: ids.length, level });
+    if (ids.length === 1) return found;
+    const byId = new Map(found.map((document) => [document._id.toString('latin1'), document]));
+    return ids.map((id) => byId.get(id.toString('latin1')));
   }
 
   /** See `StoreReads.readMany`. */

@@ -56,7 +56,7 @@ export function openStore(options: StoreOptions): OpenStore {
   const types = new Map(resourceTypes().map((type) => [codec.typeCode(type), type]));
   const preparer = new Preparer({ codec, keyring, tenant, hasher, values });
   const reader = new Reader({ app, codec });
-  const writer = new Writer({ app, codec, epoch });
+  const writer = new Writer({ app, codec, epoch, reader });
   const scanner = new Scanner({ app, keyring, reader, values, typeOf: (code) => types.get(code) });
   const searcher = new Searcher({ app, reader, filters: new FilterWriter(codec, hasher), scanner, limits: { ...searchLimits, ...options.limits } });
   const historian = new Historian({ app, codec, reader, epoch });

@@ -4,10 +4,12 @@ import { InterlockError } from '../../resources/outcome/error.ts';
 import type { VersionBody } from './body.ts';
 import { orderMs } from './clock.ts';
 import type { AuditOfWrite, PreparedWrite, SealedAuditEntry, WriteResult } from './contract.ts';
-import { pastId, type DocumentCodec, type StoredDocument } from './document.ts';
-import { findBatch, isDefiniteFailure, isDuplicateKey, majority } from './driver.ts';
+import type { DocumentCodec, StoredDocument } from './document.ts';
+import { findBatch, isDefiniteFailure, isDuplicateKey } from './driver.ts';
 import type { Epoch } from './epochs.ts';
 import { Prepared } from './prepare.ts';
+import type { Reader } from './reads.ts';
+import { SharedWrites } from './shared-writes.ts';
 import { OpenVersion } from './version.ts';
 
 /** A write that lost against another inside a transaction; the whole transaction is repeated. */
@@ -44,12 +46,20 @@ export class Writer {
   readonly #app: Connection;
   readonly #codec: DocumentCodec;
   readonly #epoch: Epoch;
+  readonly #reader: Reader;
+  readonly #inserts: SharedWrites;
+  readonly #asides: SharedWrites;
+  readonly #replacements: SharedWrites;
   readonly #orders = new WeakMap<ClientSession, bigint[]>();
 
-  constructor(options: { app: Connection; codec: DocumentCodec; epoch: Epoch }) {
+  constructor(options: { app: Connection; codec: DocumentCodec; epoch: Epoch; reader: Reader }) {
     this.#app = options.app;
     this.#codec = options.codec;
     this.#epoch = options.epoch;
+    this.#reader = options.reader;
+    this.#inserts = new SharedWrites(options.app, 'resources');
+    this.#asides = new SharedWrites(options.app, 'versions');
+    this.#replacements = new SharedWrites(options.app, 'resources');
   }
 
   /** See `StoreWrites.write`. With a session: one attempt. @throws LostRace in a transaction that must be repeated */
@@ -58,7 +68,7 @@ export class Writer {
     // What must not exist is inserted at once: a duplicate id tells, without a look-up, that it does.
     let lookUp = session !== undefined || ifMatch !== 0;
     return repeat(async () => {
-      const current = lookUp ? await this.#current(next.docId, session) : undefined;
+      const current = lookUp ? await this.#reader.current(next.docId, session, 'local') : undefined;
       if (lookUp) assertMatch(current, ifMatch);
       lookUp = true;
       return this.#put(next, current, audit, session);
@@ -69,7 +79,7 @@ export class Writer {
   async remove(type: string, id: string, audit: AuditOfWrite, { ifMatch }: WriteOptions, session?: ClientSession): Promise<WriteResult | undefined> {
     const docId = this.#codec.docId(type, id);
     return repeat(async () => {
-      const current = await this.#current(docId, session);
+      const current = await this.#reader.current(docId, session, 'local');
       assertMatch(current, ifMatch);
       if (current === undefined || current.del) return undefined;
       await this.#codec.loadKeys([current]);
@@ -166,8 +176,9 @@ export class Writer {
   }
 
   async #insert(document: StoredDocument, session: ClientSession | undefined): Promise<boolean> {
+    if (session === undefined) return this.#inserts.write({ insertOne: { document } });
     try {
-      await this.#app.db!.collection('resources').insertOne(document as object, session === undefined ? { writeConcern: majority } : { session });
+      await this.#app.db!.collection('resources').insertOne(document as object, { session });
       return true;
     } catch (cause) {
       if (isDuplicateKey(cause)) return false;
@@ -180,22 +191,22 @@ export class Writer {
    * version that is also the current one, which readers take for one.
    */
   async #replace(current: StoredDocument, next: StoredDocument, session: ClientSession | undefined): Promise<boolean> {
-    const options = session === undefined ? { writeConcern: majority } : { session };
     const { _id, ...past } = this.#codec.past(current);
+    const aside = { filter: { _id }, update: { $setOnInsert: past }, upsert: true } as const;
+    const { _id: id, ...replacement } = next;
+    const filter = { _id: id, vid: current.vid, o: current.o };
+    if (session === undefined) {
+      // An upsert, so that a document that is no longer the same shows as an id that is taken.
+      return (await this.#asides.write({ updateOne: aside })) && this.#replacements.write({ replaceOne: { filter, replacement, upsert: true } });
+    }
     try {
-      await this.#app.db!.collection<{ _id: Buffer }>('versions').updateOne({ _id: pastId(current._id, current.vid) }, { $setOnInsert: past }, { upsert: true, ...options });
+      await this.#app.db!.collection<{ _id: Buffer }>('versions').updateOne(aside.filter, aside.update, { upsert: true, session });
     } catch (cause) {
       if (isDuplicateKey(cause)) return false;
       throw cause;
     }
-    const { _id: id, ...replacement } = next;
-    const replaced = await this.#app.db!.collection<{ _id: Buffer }>('resources').replaceOne({ _id: id, vid: current.vid, o: current.o }, replacement, options);
+    const replaced = await this.#app.db!.collection<{ _id: Buffer }>('resources').replaceOne(filter, replacement, { session });
     return replaced.matchedCount === 1;
-  }
-
-  async #current(docId: Buffer, session: ClientSession | undefined): Promise<StoredDocument | undefined> {
-    const [current] = await findBatch<StoredDocument>(this.#app, 'resources', { filter: { _id: docId }, limit: 1, level: 'local' }, session);
-    return current;
   }
 }
 
