@@ -4,17 +4,18 @@ import type { AuditEntity, AuditRecord, AuditTrail } from '../audit/record.ts';
 import { InterlockError } from '../../resources/outcome/error.ts';
 import type { ValueContext } from '../../resources/search-values/index.ts';
 import type { AskedCriterion, Criterion, ParsedSearch, SettledSearch } from '../search/criteria.ts';
-import type { AuditOfWrite, ByteRange, FileManifest, ResourceJson, SearchPage, Store, StoredVersion, VersionFacts, WriteResult } from '../storage/contract.ts';
+import type { AuditOfWrite, ByteRange, FileManifest, ResourceJson, ResourceKey, SearchPage, Store, StoredVersion, VersionFacts, WriteResult } from '../storage/contract.ts';
 import type { AuditEventReader } from './audit-events.ts';
 import type { AccessContext, Permission } from './context.ts';
 import { permitted, reachableTypes, reachOf, reachToWrite, type Reach } from './decide.ts';
 import { GuardedTransaction } from './guarded-transaction.ts';
 import { GovernedSearch } from './governed-search.ts';
 import { searchContained, type FoundPage } from './contained.ts';
+import { Integrity, type ReferenceIntegrity } from './integrity.ts';
 import { includedBy, type Included } from './include.ts';
 import { resolveCriterion } from './resolve.ts';
 import type { TerminologyService } from './terminology.ts';
-import { isGoverned, SecurityContexts } from './security-context.ts';
+import { isGoverned, SecurityContexts, unconfined } from './security-context.ts';
 import { assertReaches, notFound, sees, versionToPatch, versionToWrite } from './visible.ts';
 import { visibleHistory, type HistoryPart } from './visible-history.ts';
 
@@ -26,6 +27,8 @@ export interface GuardServices {
   readonly nowMs: () => number;
   /** How values are read out of resources; the same as the store's. */
   readonly values: ValueContext;
+  /** How references to nothing are refused; absent: by 422. */
+  readonly integrity?: ReferenceIntegrity;
   /** What searches by value set and by hierarchy ask. Absent: they are refused. */
   readonly terminology?: TerminologyService;
 }
@@ -62,6 +65,7 @@ export class GuardedRepository {
   readonly #services: GuardServices;
   readonly #channel: AuditRecord['channel'];
   readonly #contexts: SecurityContexts;
+  readonly #integrity: Integrity;
   // The patients whom resources that are being written concern by their security context.
   readonly #concerned = new Map<string, readonly string[]>();
   // Errors whose audit entry is durable already, so that nobody up the stack writes a second one.
@@ -72,6 +76,7 @@ export class GuardedRepository {
     this.context = context;
     this.#channel = channel;
     this.#contexts = new SecurityContexts(services.store, context, services.values);
+    this.#integrity = new Integrity({ reads: services.store, context, values: services.values, level: this.#integrityLevel });
   }
 
   /** True if the refusal or failure, or the one that it was made from, is in the audit trail already. */
@@ -140,6 +145,7 @@ export class GuardedRepository {
     return this.#writing({ interaction: 'create', action: 'C', type }, async () => {
       const id = randomUUID();
       await this.#assertMayWrite(incoming.resource, id, ['c']);
+      await this.#integrity.assertTargets([{ type, id, resource: incoming.resource, previous: async () => undefined }]);
       return this.#write(incoming, id, 0);
     });
   }
@@ -153,6 +159,7 @@ export class GuardedRepository {
     return this.#writing({ interaction: 'update', action: 'U', type, id }, async () => {
       const expected = await this.#seen(type, id, ['u'], ifMatch);
       await this.#assertMayWrite(incoming.resource, id, ['u']);
+      await this.#integrity.assertTargets([{ type, id, resource: incoming.resource, previous: async () => this.#services.store.read(type, id) }]);
       return this.#write(incoming, id, expected);
     });
   }
@@ -171,6 +178,7 @@ export class GuardedRepository {
         const current = versionToPatch([toWrite, toRead], seen, ifMatch, values);
         const incoming = change(current);
         assertReaches(toWrite, incoming.resource, id, values);
+        await this.#integrity.assertTargets([{ type, id, resource: incoming.resource, previous: async () => current }]);
         try {
           return await store.write(store.prepare(incoming.resource, id, incoming.bytes, fileAfter(current, incoming.resource)), this.auditOfWrite, { ifMatch: current.versionId });
         } catch (error) {
@@ -188,6 +196,7 @@ export class GuardedRepository {
     const facts: AccessFacts = { interaction: 'delete', action: 'D', type, id };
     return this.#guarded(facts, async () => {
       const expected = await this.#seen(type, id, ['d'], ifMatch);
+      await this.#assertUnreferenced({ type, id });
       const result = await this.#services.store.remove(type, id, this.auditOfWrite, expected === undefined ? {} : { ifMatch: expected });
       if (result === undefined) await this.#services.audit.record(this.#record(facts));
       else await this.#committed([result]);
@@ -206,7 +215,10 @@ export class GuardedRepository {
       const value = await this.#services.store.transaction(async (tx) => {
         results = [];
         found = [];
-        return work(new GuardedTransaction({ tx, values: this.#services.values, terminology: this.#services.terminology?.of(this.context), context: this.context, auditOfWrite: this.auditOfWrite, results, found }));
+        const guarded = new GuardedTransaction({ tx, integrity: this.#integrityLevel, values: this.#services.values, terminology: this.#services.terminology?.of(this.context), context: this.context, auditOfWrite: this.auditOfWrite, results, found });
+        const done = await work(guarded);
+        await guarded.assertIntegrity();
+        return done;
       });
       const own = this.#services.audit.prepare({ ...this.#record(facts), entities: found.map(entityOf), patients: patientsOfAll(found) });
       await this.#committed(results, [own]);
@@ -258,10 +270,27 @@ export class GuardedRepository {
     });
   };
 
+  /**
+   * Channels are not checked: what a message refers to is planned by it or was found, and a feed must not stand still.
+   */
+  get #integrityLevel(): ReferenceIntegrity {
+    return this.#channel === undefined ? (this.#services.integrity ?? '422') : 'off';
+  }
+
+  /** Deleting what is not there is no error, whoever refers to it. @throws InterlockError `referenced` */
+  async #assertUnreferenced(key: ResourceKey): Promise<void> {
+    try {
+      await this.#integrity.assertUnreferenced([key]);
+    } catch (error) {
+      const standing = (await this.#services.store.standing([key])).get(`${key.type}/${key.id}`);
+      if (standing?.deleted === false) throw error;
+    }
+  }
+
   /** What a search asks, its chains and value sets looked up as the caller. */
   async #resolved(asked: AskedCriterion, types: readonly string[]): Promise<Criterion> {
     const { store, auditEvents, values, terminology } = this.#services;
-    return resolveCriterion(asked, types, { context: this.context, values, terminology, search: async (request) => (request.types.includes('AuditEvent') ? auditEvents : store).search(request) });
+    return resolveCriterion(asked, types, { context: this.context, values, terminology: terminology?.of(this.context), search: async (request) => (request.types.includes('AuditEvent') ? auditEvents : store).search(request) });
   }
 
   async #searchStore(search: SettledSearch, types: readonly string[], after: string | undefined): Promise<FoundPage> {
@@ -280,7 +309,7 @@ export class GuardedRepository {
   /** Resources that the matches refer to, or that refer to them: each only if the caller may read or search its type, and sees it. */
   async #included(search: ParsedSearch, matches: readonly StoredVersion[]): Promise<Included> {
     if (search.include.length === 0 && search.revInclude.length === 0) return { versions: [], isCut: false };
-    return includedBy(this.#services, this.context, search, matches);
+    return includedBy(this.#services, unconfined(this.context), search, matches);
   }
 
   async #disclose(disclosed: Disclosed, reach: Reach, version: StoredVersion | undefined): Promise<StoredVersion> {
