@@ -1,5 +1,5 @@
-import type { StoredVersion } from '../storage/contract.ts';
-import type { Shape } from './shape.ts';
+import type { ResourceJson, StoredVersion } from '../storage/contract.ts';
+import { asStored, type Shape } from './shape.ts';
 
 /** One link of a Bundle. */
 export interface BundleLink {
@@ -36,12 +36,19 @@ export function bundleBytes(parts: BundleParts): Buffer {
 }
 
 /** An entry of a search result (https://hl7.org/fhir/R4/bundle.html#searchset). */
-export function searchEntry(baseUrl: string, version: StoredVersion, mode: 'match' | 'include', shape: Shape): Buffer {
+export function searchEntry(baseUrl: string, version: StoredVersion, mode: 'match' | 'include', shape: Shape = asStored): Buffer {
   return Buffer.concat([
     Buffer.from(`{"fullUrl":${JSON.stringify(`${baseUrl}/${version.type}/${version.id}`)},"resource":`),
     shape(version),
     Buffer.from(`,"search":{"mode":"${mode}"}}`),
   ]);
+}
+
+/** An entry for a contained resource: found at a fragment of what contains it (https://hl7.org/fhir/R4/search.html#contained). */
+export function containedEntry(baseUrl: string, container: StoredVersion, resource: ResourceJson, shape: Shape): Buffer {
+  const fullUrl = `${baseUrl}/${container.type}/${container.id}#${resource.id ?? ''}`;
+  const bytes = shape({ type: resource.resourceType, bytes: Buffer.from(JSON.stringify(resource)) });
+  return Buffer.concat([Buffer.from(`{"fullUrl":${JSON.stringify(fullUrl)},"resource":`), bytes, Buffer.from(',"search":{"mode":"match"}}')]);
 }
 
 /** An outcome entry, which tells of parameters that were ignored. */
@@ -51,7 +58,7 @@ export function outcomeEntry(text: string): Buffer {
 }
 
 /** An entry of a history: what was asked and what came of it; deletions have no resource (https://hl7.org/fhir/R4/http.html#history). */
-export function historyEntry(baseUrl: string, version: StoredVersion, shape: Shape): Buffer {
+export function historyEntry(baseUrl: string, version: StoredVersion, shape: Shape = asStored): Buffer {
   const url = `${version.type}/${version.id}`;
   const method = version.deleted ? 'DELETE' : version.versionId === 1 ? 'POST' : 'PUT';
   const about = JSON.stringify({

@@ -3,6 +3,7 @@ import type { GuardedRepository, GuardServices } from '../access/guard.ts';
 import type { TerminologyService } from '../access/terminology.ts';
 import type { ParsedSearch } from '../search/criteria.ts';
 import type { ResourceJson } from '../storage/contract.ts';
+import type { Compartment } from './compartments.ts';
 import type { Cursors } from './cursors.ts';
 import type { Operation } from './operations/operation.ts';
 import type { OperationInput } from './operations/parameters.ts';
@@ -97,6 +98,7 @@ export interface Exchange {
   type?: string;
   id?: string;
   versionId?: number;
+  compartment?: Compartment;
   operation?: Operation;
   input?: OperationInput;
   resource?: ResourceJson;

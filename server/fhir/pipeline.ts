@@ -4,6 +4,7 @@ import { GuardedRepository } from '../access/guard.ts';
 import type { AccessContext } from '../access/context.ts';
 import { parseSearch } from '../search/parse.ts';
 import type { BundleEntry } from './bundle-entries.ts';
+import { searchWithin } from './compartments.ts';
 import type { Exchange, FhirRequest, FhirResponse, FhirServices, Interaction } from './exchange.ts';
 import { bundle } from './interactions/bundle.ts';
 import { history } from './interactions/history.ts';
@@ -93,17 +94,18 @@ async function runEntry({ services, context }: Exchange, entry: BundleEntry): Pr
 }
 
 async function parseQuery(exchange: Exchange): Promise<void> {
-  const { services, request, type, context } = exchange;
+  const { services, request, type, context, compartment } = exchange;
   const cursorText = request.query.find(([name]) => name === '_cursor')?.[1];
-  const cursor = cursorText === undefined ? undefined : await services.cursors.open(cursorText, context, searchPlace(type));
+  const cursor = cursorText === undefined ? undefined : await services.cursors.open(cursorText, context, searchPlace(exchange));
   if (cursor !== undefined) exchange.after = cursor.after;
-  exchange.search = parseSearch(type, cursor?.query ?? request.query, {
+  const parsed = parseSearch(type, cursor?.query ?? request.query, {
     strict: preferences(request.headers.prefer).handling === 'strict',
     defaultCount: services.limits.defaultPageCount,
     maxCount: services.limits.maxPageCount,
     nowMs: services.nowMs(),
     ...services.values,
   });
+  exchange.search = compartment === undefined ? parsed : searchWithin(parsed, compartment, context);
 }
 
 function parseBody(exchange: Exchange): void {

@@ -1,5 +1,6 @@
 import { isResourceType } from '../../resources/definitions/index.ts';
 import { InterlockError } from '../../resources/outcome/error.ts';
+import { isCompartmentType, typesIn, type Compartment } from './compartments.ts';
 import type { Interaction } from './exchange.ts';
 import { operationAt } from './operations/index.ts';
 import type { Operation } from './operations/operation.ts';
@@ -11,11 +12,12 @@ export interface Route {
   readonly id?: string;
   readonly versionId?: number;
   readonly operation?: Operation;
+  readonly compartment?: Compartment;
 }
 
 interface RouteRow {
   readonly method: string;
-  /** `:type`, `:id` and `:vid` are variables, everything else is literal. */
+  /** `:type`, `:id`, `:vid`, `:compartment` and `:member` (a type in it, or `*`) are variables, everything else is literal. */
   readonly path: string;
   readonly interaction: Interaction;
 }
@@ -40,6 +42,8 @@ export const routeTable: readonly RouteRow[] = [
   { method: 'DELETE', path: ':type/:id', interaction: 'delete' },
   { method: 'GET', path: ':type/:id/_history', interaction: 'history' },
   { method: 'GET', path: ':type/:id/_history/:vid', interaction: 'vread' },
+  { method: 'GET', path: ':compartment/:id/:member', interaction: 'search' },
+  { method: 'POST', path: ':compartment/:id/:member/_search', interaction: 'search' },
 ];
 
 const compiledRows = routeTable.map((row) => ({ ...row, segments: row.path === '' ? [] : row.path.split('/') }));
@@ -98,7 +102,8 @@ function operationRoutes(segments: readonly string[]): { readonly method: string
 
 function match(pattern: readonly string[], segments: readonly string[]): Omit<Route, 'interaction'> | undefined {
   if (pattern.length !== segments.length) return undefined;
-  const route: { type?: string; id?: string; versionId?: number } = {};
+  const route: { type?: string; id?: string; versionId?: number; compartment?: Compartment } = {};
+  if (pattern[0] === ':compartment') return matchCompartment(pattern, segments);
   for (const [index, expected] of pattern.entries()) {
     const segment = segments[index]!;
     if (expected === ':type') {
@@ -113,4 +118,11 @@ function match(pattern: readonly string[], segments: readonly string[]): Omit<Ro
     } else if (expected !== segment) return undefined;
   }
   return route;
+}
+
+function matchCompartment(pattern: readonly string[], [owner = '', id = '', member = '', ...rest]: readonly string[]): Omit<Route, 'interaction'> | undefined {
+  if (!isCompartmentType(owner) || !idPattern.test(id) || rest.join('/') !== pattern.slice(3).join('/')) return undefined;
+  const compartment: Compartment = { type: owner, id };
+  if (member === '*' || member === '%2A') return { compartment };
+  return typesIn(owner).includes(member) ? { compartment, type: member } : undefined;
 }

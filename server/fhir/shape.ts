@@ -9,7 +9,7 @@ import type { ResourceJson, StoredVersion } from '../storage/contract.ts';
 export type Shape = (version: Pick<StoredVersion, 'type' | 'bytes'>) => Buffer;
 
 /** What is not asked to be shaped goes out as it is stored. */
-const asStored: Shape = ({ bytes }) => bytes;
+export const asStored: Shape = ({ bytes }) => bytes;
 
 /**
  * How `_summary` or `_elements` reduce what goes out (https://hl7.org/fhir/R4/search.html#summary). Elements named without a type
