@@ -65,7 +65,7 @@ export type ProfileSource = (canonical: string) => Profile | undefined;
 export interface Finding {
   readonly severity: 'error' | 'warning' | 'information';
   /** An IssueType (https://hl7.org/fhir/R4/valueset-issue-type.html). */
-  readonly code: 'structure' | 'required' | 'value' | 'invariant' | 'code-invalid' | 'business-rule' | 'not-found' | 'not-supported' | 'incomplete' | 'too-costly' | 'informational';
+  readonly code: 'structure' | 'required' | 'value' | 'invariant' | 'code-invalid' | 'business-rule' | 'not-found' | 'not-supported' | 'incomplete' | 'too-costly' | 'informational' | 'forbidden' | 'conflict';
   /** FHIRPath made of element names and indexes only. */
   readonly expression?: string;
   /** Holds nothing of the content. */

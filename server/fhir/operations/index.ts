@@ -2,11 +2,12 @@ import { meta } from './meta.ts';
 import { expand } from './expand.ts';
 import { lookup, subsumes } from './lookup.ts';
 import { translate } from './translate.ts';
+import { validate } from './validate.ts';
 import { validateCodeInCodeSystem, validateCodeInValueSet } from './validate-code.ts';
 import type { Operation, OperationLevel } from './operation.ts';
 
 /** Every operation that this server offers. */
-export const operations: readonly Operation[] = [meta, expand, lookup, subsumes, translate, validateCodeInCodeSystem, validateCodeInValueSet];
+export const operations: readonly Operation[] = [meta, expand, lookup, subsumes, translate, validateCodeInCodeSystem, validateCodeInValueSet, validate];
 
 /** The operation of a name that can be called at a place. */
 export function operationAt(name: string, level: OperationLevel, type: string | undefined): Operation | undefined {
