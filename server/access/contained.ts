@@ -9,8 +9,8 @@ import { permitted, reachableTypes } from './decide.ts';
 
 /** A page of matches. */
 export interface FoundPage extends SearchPage {
-  /** With `_containedType=contained`: what stands in the result in place of the matches that contain it. */
-  readonly parts?: readonly { readonly container: StoredVersion; readonly resource: ResourceJson }[];
+  /** With `_containedType=contained`: what of some matches stands in the result in place of them. */
+  readonly parts?: ReadonlyMap<StoredVersion, readonly ResourceJson[]>;
 }
 
 interface ContainedServices {
@@ -37,7 +37,10 @@ export async function searchContained({ store, values, context }: ContainedServi
   const where = permitted(context, types, mode === 'both' ? { op: 'any', of: [outside, inside] } : inside);
   const page = await store.search({ ...request, types, where, ...(asParts && { total: 'none' }) });
   if (!asParts) return page;
-  const partsOf = (container: StoredVersion) =>
-    request.types.flatMap((type) => containedMatches({ resource: container.resource(), context: values }, type, container.lastUpdated.getTime(), request.where)).map((resource) => ({ container, resource }));
-  return { ...page, parts: page.matches.flatMap(partsOf) };
+  const parts = new Map<StoredVersion, readonly ResourceJson[]>();
+  for (const version of page.matches) {
+    const content = { resource: version.resource(), context: values };
+    parts.set(version, request.types.flatMap((type) => containedMatches(content, type, version.lastUpdated.getTime(), request.where)));
+  }
+  return { ...page, parts };
 }

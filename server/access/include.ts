@@ -97,7 +97,9 @@ function* batches<T>(items: readonly T[]): Generator<T[]> {
 
 /** What refers to some versions: one search for each type that does, several at a time. */
 async function* referring({ store, auditEvents }: IncludeServices, context: AccessContext, reach: (type: string) => Reach | undefined, specs: readonly IncludeSpec[], to: readonly StoredVersion[]): AsyncGenerator<readonly StoredVersion[]> {
-  const types = specs.some(({ sourceType }) => sourceType === '*') ? reachableTypes(context, ['r', 's']) : specs.map(({ sourceType }) => sourceType);
+  // The trail names everything; it is brought only if it is named itself.
+  const named = specs.map(({ sourceType }) => sourceType).filter((type) => type !== '*');
+  const types = named.length < specs.length ? [...reachableTypes(context, ['r', 's']).filter((type) => type !== 'AuditEvent'), ...named] : named;
   let references = 0;
   const refersTo = (param: SearchParam, targetType: string | undefined): Criterion[] => {
     const targets = to.filter(({ type }) => (targetType === undefined || type === targetType) && (param.target?.includes(type) ?? true));
@@ -108,7 +110,7 @@ async function* referring({ store, auditEvents }: IncludeServices, context: Acce
   const searches: { type: string; where: Criterion }[] = [];
   for (const type of new Set(types)) {
     const limit = reach(type);
-    const of = limit === undefined ? [] : specs.flatMap((spec) => paramsOf(type, spec).flatMap((param) => refersTo(param, spec.targetType)));
+    const of = limit === undefined ? [] : specs.flatMap((spec) => (type === 'AuditEvent' && spec.sourceType === '*' ? [] : paramsOf(type, spec)).flatMap((param) => refersTo(param, spec.targetType)));
     if (of.length === 0) continue;
     const refers: Criterion = { op: 'any', of };
     searches.push({ type, where: limit!.unlimited ? refers : { op: 'all', of: [refers, limit!.criterion] } });

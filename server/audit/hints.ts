@@ -38,6 +38,8 @@ export function planOf(where: Criterion): SearchPlan {
       return paramPlan(where);
     case 'not':
     case 'present':
+    case 'words':
+    case 'contained':
       return everything;
   }
 }

@@ -175,7 +175,7 @@ function resumed(plan: SearchPlan, after: { readonly entryId: Buffer } | undefin
 
 function matchesEvent(version: AuditEventVersion, where: Criterion): boolean {
   const resource = version.resource();
-  return matches({ type: 'AuditEvent', id: version.id, lastUpdatedMs: version.lastUpdated.getTime(), values: extractSearchValues(resource), patients: version.patients() }, where);
+  return matches({ type: 'AuditEvent', id: version.id, lastUpdatedMs: version.lastUpdated.getTime(), values: extractSearchValues(resource), patients: version.patients(), content: { resource, context: {} } }, where);
 }
 
 function versionOf(entryId: Buffer, index: number, event: AuditEventJson): AuditEventVersion {

@@ -70,10 +70,11 @@ export const resultParams: Readonly<Record<string, Apply>> = {
   }),
 };
 
-function plain(name: string, apply: (shape: ResultShape, value: string, context: ResultContext) => string | void): Apply {
+function plain(name: string, apply: (shape: ResultShape, value: string, context: ResultContext) => unknown): Apply {
   return (shape, value, modifier, context) => {
     if (modifier !== undefined) throw invalid(name, 'It does not have this modifier.');
-    return apply(shape, value, context) ?? undefined;
+    const used = apply(shape, value, context);
+    return typeof used === 'string' ? used : undefined;
   };
 }
 

@@ -2,7 +2,7 @@ import { describe, expect, test } from '@jest/globals';
 import { searchParamsOf } from '../../../resources/definitions/index.ts';
 import { InterlockError } from '../../../resources/outcome/error.ts';
 import type { AskedCriterion } from '../../../server/search/criteria.ts';
-import { isSearchable, parseSearch, searchBounds } from '../../../server/search/parse.ts';
+import { parseSearch, searchBounds } from '../../../server/search/parse.ts';
 
 const nowMs = Date.parse('2026-01-01T00:00:00Z');
 const options = { strict: false, nowMs, baseUrl: 'https://here.example/fhir/R4' };
@@ -206,7 +206,7 @@ describe('result parameters', () => {
     expect(parse('Patient', '_count=0')).toMatchObject({ count: 0, total: 'accurate' });
     expect(parse('Patient', '_summary=count&_count=5')).toMatchObject({ count: 0, total: 'accurate', summary: 'count' });
     expect(parse('Patient', '_total=none&_summary=text')).toMatchObject({ total: 'none', summary: 'text' });
-    for (const bad of ['_count=x', '_count=-1', '_count=1.5', '_count=1,2', '_total=all', '_summary=yes', '_count:exact=1', '_elements=a.b']) expect(refusal('Patient', bad).code).toBe('search-invalid');
+    for (const bad of ['_count=x', '_count=-1', '_count=1.5', '_count=1,2', '_total=all', '_summary=yes', '_count:exact=1', '_elements=a..b']) expect(refusal('Patient', bad).code).toBe('search-invalid');
   });
 
   test('_sort', () => {
