@@ -43,8 +43,8 @@ export class FilterWriter {
       case 'id': return { _id: { $in: expr.ids.map((id) => this.#codec.docId(type, id)) } };
       case 'recorded': return { o: { $gte: firstOrderAt(expr.fromMs), ...(expr.untilMs === Infinity ? {} : { $lt: firstOrderAt(expr.untilMs) }) } };
       case 'and': {
-        const best = Math.min(...expr.of.map((part) => (part.op === 'id' ? -1 : part.op === 'in' ? part.rank : Infinity)));
-        return { $and: expr.of.map((part) => this.#write(part, type, leads && (part.op !== 'in' || part.rank === best))) };
+        const leader = leads ? leaderOf(expr.of) : undefined;
+        return { $and: expr.of.map((part) => this.#write(part, type, leads && (part.op !== 'in' || part === leader))) };
       }
       case 'or': return { $or: expr.of.map((part) => this.#write(part, type, leads)) };
       case 'not': return expr.of.op === 'in' ? { x: { $nin: this.#tokens(expr.of.labels) } } : { $nor: [this.#write(expr.of, type, false)] };
@@ -61,6 +61,21 @@ export class FilterWriter {
   #tokens(labels: readonly string[]): Buffer[] {
     return labels.map((label) => this.#hasher.hash(label).token);
   }
+}
+
+/** Of conditions that must all hold, the token list whose index is walked: one only, so that MongoDB has nothing to weigh; none beside ids. */
+function leaderOf(parts: readonly TokenExpr[]): TokenExpr | undefined {
+  let leader: Extract<TokenExpr, { op: 'in' }> | undefined;
+  for (const part of parts) {
+    if (part.op === 'id') return undefined;
+    if (part.op === 'in' && (leader === undefined || part.rank < leader.rank || (part.rank === leader.rank && valueLength(part) > valueLength(leader)))) leader = part;
+  }
+  return leader;
+}
+
+/** Length of what a token list asks for: of values of one kind, longer ones are rarer. */
+function valueLength({ labels }: Extract<TokenExpr, { op: 'in' }>): number {
+  return Math.min(...labels.map((label) => label.length - label.indexOf('\n', label.indexOf('\n') + 1)));
 }
 
 /** True if whatever meets the expression has some token, and so is a living document of the type that the tokens name. */

@@ -43,6 +43,8 @@ export interface Hit {
   readonly values: ReadonlyMap<string, readonly SearchValue[]>;
   /** The version, if the scan had to open it. */
   readonly version?: OpenVersion;
+  /** Its document, not yet verified, if the scan fetched it whole. */
+  readonly document?: StoredDocument;
 }
 
 export interface ScanRequest {
@@ -58,7 +60,8 @@ export interface ScanRequest {
   readonly few?: boolean;
 }
 
-type Row = Pick<StoredDocument, '_id' | 'o' | 's' | 't'>;
+/** What columns need of a document; the whole document where it was fetched with them. */
+type Row = Pick<StoredDocument, '_id' | 'o' | 's' | 't'> & Partial<StoredDocument>;
 
 const largestColumnBatch = 2_000;
 const largestBodyBatch = 200;
@@ -86,27 +89,20 @@ export class Scanner {
   async *scan(request: ScanRequest, budget: Budget, session?: ClientSession): AsyncGenerator<readonly Hit[]> {
     const residuals = new Map(request.plans.map((plan) => [plan.type, plan.residual]));
     const columns = columnsWanted(request);
-    let wanted = request.few === true ? undefined : columns;
-    let batch = Math.min(request.batch, wanted === undefined ? largestBodyBatch : largestColumnBatch);
+    let isWhole = columns === undefined || request.few === true;
+    let batch = Math.min(request.batch, isWhole ? largestBodyBatch : largestColumnBatch);
     let { after } = request;
     for (;;) {
       const filter = after === undefined ? request.filter : { $and: [request.filter, { o: request.direction === 1 ? { $gt: after } : { $lt: after } }] };
-      const find = { filter, sort: { o: request.direction }, limit: batch, maxTimeMs: budget.leftMs };
-      let rows: readonly Row[];
-      if (wanted === undefined) {
-        const documents = await findBatch<StoredDocument>(this.#app, 'resources', find, session);
-        budget.spend(documents.length);
-        yield this.#byBody(await this.#reader.openAll(documents), documents, residuals, request.values ?? []);
-        rows = documents;
-      } else {
-        rows = await findBatch<Row>(this.#app, 'resources', { ...find, projection: { o: 1, s: 1, t: 1 } }, session);
-        budget.spend(rows.length);
-        yield await this.#byColumns(rows, wanted, residuals, request.values ?? [], session);
-      }
+      const find = { filter, sort: { o: request.direction }, limit: batch, maxTimeMs: budget.leftMs, ...(isWhole ? {} : { projection: { o: 1, s: 1, t: 1 } as const }) };
+      const rows = await findBatch<Row>(this.#app, 'resources', find, session);
+      budget.spend(rows.length);
+      if (columns === undefined) yield this.#byBody(await this.#reader.openAll(rows.filter(isDocument)), rows, residuals, request.values ?? []);
+      else yield await this.#byColumns(rows, columns, residuals, request.values ?? [], session);
       if (rows.length < batch) return;
       after = rows.at(-1)!.o;
-      wanted = columns;
-      batch = Math.min(batch * 4, wanted === undefined ? largestBodyBatch : largestColumnBatch);
+      isWhole = columns === undefined;
+      batch = Math.min(batch * 4, isWhole ? largestBodyBatch : largestColumnBatch);
     }
   }
 
@@ -122,21 +118,25 @@ export class Scanner {
       const subject = { type, id: columns.id, lastUpdatedMs: orderMs(row.o), values: columns.values, patients: [] };
       // Presence alone can be told from partial values too.
       if (columns.partial.size > 0 && [...comparedParams(residual), ...values].some((code) => columns.partial.has(code))) undecided.set(row.o, decided.push(undefined) - 1);
-      else if (matches(subject, residual)) decided.push({ docId: row._id, order: row.o, id: columns.id, values: columns.values });
+      else if (matches(subject, residual)) decided.push({ docId: row._id, order: row.o, id: columns.id, values: columns.values, ...(isDocument(row) ? { document: row } : {}) });
     }
-    const ids = rows.filter(({ o }) => undecided.has(o)).map(({ _id }) => _id);
-    for (let from = 0; from < ids.length; from += largestBodyBatch) {
-      const filter = { _id: { $in: ids.slice(from, from + largestBodyBatch) } };
-      const documents = await findBatch<StoredDocument>(this.#app, 'resources', { filter, limit: largestBodyBatch }, session);
+    const open = async (documents: readonly StoredDocument[]): Promise<void> => {
       for (const hit of this.#byBody(await this.#reader.openAll(documents), documents, residuals, values)) {
         const place = undecided.get(hit.order);
         if (place !== undefined) decided[place] = hit;
       }
+    };
+    const left = rows.filter(({ o }) => undecided.has(o));
+    await open(left.filter(isDocument));
+    const ids = left.filter((row) => !isDocument(row)).map(({ _id }) => _id);
+    for (let from = 0; from < ids.length; from += largestBodyBatch) {
+      const filter = { _id: { $in: ids.slice(from, from + largestBodyBatch) } };
+      await open(await findBatch<StoredDocument>(this.#app, 'resources', { filter, limit: largestBodyBatch }, session));
     }
     return decided.filter((hit) => hit !== undefined);
   }
 
-  #byBody(versions: readonly OpenVersion[], documents: readonly StoredDocument[], residuals: ReadonlyMap<string, Criterion>, values: readonly string[]): Hit[] {
+  #byBody(versions: readonly OpenVersion[], documents: readonly Row[], residuals: ReadonlyMap<string, Criterion>, values: readonly string[]): Hit[] {
     const hits: Hit[] = [];
     const context = this.#values;
     for (const [index, version] of versions.entries()) {
@@ -148,6 +148,10 @@ export class Scanner {
     }
     return hits;
   }
+}
+
+function isDocument(row: Row): row is StoredDocument {
+  return row.body !== undefined;
 }
 
 const noValues: ReadonlyMap<string, readonly SearchValue[]> = new Map();

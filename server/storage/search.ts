@@ -43,6 +43,9 @@ interface Work {
   readonly session: ClientSession | undefined;
 }
 
+/** A match, as far as it was fetched. */
+type Found = Pick<Hit, 'order'> & Partial<Pick<Hit, 'docId' | 'document'>> & { readonly version?: StoredVersion };
+
 /** Searches: tokens pick candidates, the scanner checks what tokens do not settle, so that answers are exact or refused. */
 export class Searcher {
   readonly #app: Connection;
@@ -50,13 +53,15 @@ export class Searcher {
   readonly #filters: FilterWriter;
   readonly #scanner: Scanner;
   readonly #limits: SearchLimits;
+  readonly #scheme: () => number;
 
-  constructor(options: { app: Connection; reader: Reader; filters: FilterWriter; scanner: Scanner; limits: SearchLimits }) {
+  constructor(options: { app: Connection; reader: Reader; filters: FilterWriter; scanner: Scanner; limits: SearchLimits; scheme: () => number }) {
     this.#app = options.app;
     this.#reader = options.reader;
     this.#filters = options.filters;
     this.#scanner = options.scanner;
     this.#limits = options.limits;
+    this.#scheme = options.scheme;
   }
 
   /**
@@ -65,7 +70,7 @@ export class Searcher {
    * @throws InterlockError `too-costly`
    */
   async search(request: SearchRequest, session?: ClientSession): Promise<SearchPage> {
-    const plans = request.types.map((type) => planType(type, request.where)).filter(({ candidates }) => candidates.op !== 'false');
+    const plans = request.types.map((type) => planType(type, request.where, this.#scheme())).filter(({ candidates }) => candidates.op !== 'false');
     const filter = this.#filters.filterOf(plans, ({ candidates }) => candidates);
     if (filter === undefined) return { matches: [], ...(request.total === 'none' ? {} : { total: 0 }) };
     const work: Work = { request, plans, filter, cursor: request.after === undefined ? undefined : readCursor(request.after), session };
@@ -81,7 +86,7 @@ export class Searcher {
     const { request, cursor, plans, filter, session } = work;
     const after = cursor === undefined ? undefined : BigInt(cursor.o);
     const wanted = request.count + 1;
-    let found: { readonly order: bigint; readonly version?: StoredVersion; readonly docId?: Buffer }[];
+    let found: Found[];
     if (plans.every(({ exact }) => exact)) {
       const bound = after === undefined ? filter : { $and: [filter, { o: direction === 1 ? { $gt: after } : { $lt: after } }] };
       const documents = await findBatch<StoredDocument>(this.#app, 'resources', { filter: bound, sort: { o: direction }, limit: wanted, maxTimeMs: this.#limits.pageMs }, session);
@@ -112,7 +117,8 @@ export class Searcher {
     const { request, cursor, plans, filter, session } = work;
     const budget = new Budget(this.#limits.candidates, this.#limits.pageMs);
     const hits = new Map<string, { readonly hit: Hit; readonly keys: readonly SortValue[] }>();
-    for await (const batch of this.#scanner.scan({ filter, plans, direction: 1, values: sortCodes(request.sort), batch: 1_000 }, budget, session)) {
+    const few = plans.every(({ candidates }) => isSelective(candidates));
+    for await (const batch of this.#scanner.scan({ filter, plans, direction: 1, values: sortCodes(request.sort), batch: few ? 2 * (request.count + 1) : 1_000, few }, budget, session)) {
       for (const hit of batch) hits.set(hit.docId.toString('latin1'), { hit, keys: sortKeysOf(hit, request.sort) });
     }
     const compare = (a: { hit: { order: bigint }; keys: readonly SortValue[] }, b: { hit: { order: bigint }; keys: readonly SortValue[] }): number =>
@@ -130,10 +136,11 @@ export class Searcher {
   }
 
   /** The versions of a page; what changed since it was found is left out, and comes again where it is now. */
-  async #open(page: readonly { readonly order: bigint; readonly version?: StoredVersion; readonly docId?: Buffer }[], session: ClientSession | undefined): Promise<StoredVersion[]> {
-    const missing = page.flatMap(({ version, docId }) => (version === undefined && docId !== undefined ? [docId] : []));
-    const documents = missing.length === 0 ? [] : await findBatch<StoredDocument>(this.#app, 'resources', { filter: { _id: { $in: missing } }, limit: missing.length }, session);
-    const byOrder = new Map((await this.#reader.openAll(documents)).map((version) => [version.order, version]));
+  async #open(page: readonly Found[], session: ClientSession | undefined): Promise<StoredVersion[]> {
+    const closed = page.flatMap(({ version, document }) => (version === undefined && document !== undefined ? [document] : []));
+    const missing = page.flatMap(({ version, document, docId }) => (version === undefined && document === undefined && docId !== undefined ? [docId] : []));
+    const fetched = missing.length === 0 ? [] : await findBatch<StoredDocument>(this.#app, 'resources', { filter: { _id: { $in: missing } }, limit: missing.length }, session);
+    const byOrder = new Map((await this.#reader.openAll([...closed, ...fetched])).map((version) => [version.order, version]));
     return page.flatMap(({ order, version }) => version ?? byOrder.get(order) ?? []);
   }
 
