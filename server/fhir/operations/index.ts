@@ -1,13 +1,15 @@
-import { meta } from './meta.ts';
+import { diff } from './diff.ts';
 import { expand } from './expand.ts';
+import { lastn } from './lastn.ts';
 import { lookup, subsumes } from './lookup.ts';
+import { meta, metaAdd, metaDelete } from './meta.ts';
 import { translate } from './translate.ts';
 import { validate } from './validate.ts';
 import { validateCodeInCodeSystem, validateCodeInValueSet } from './validate-code.ts';
 import type { Operation, OperationLevel } from './operation.ts';
 
 /** Every operation that this server offers. */
-export const operations: readonly Operation[] = [meta, expand, lookup, subsumes, translate, validateCodeInCodeSystem, validateCodeInValueSet, validate];
+export const operations: readonly Operation[] = [meta, metaAdd, metaDelete, diff, lastn, expand, lookup, subsumes, translate, validateCodeInCodeSystem, validateCodeInValueSet, validate];
 
 /** The operation of a name that can be called at a place. */
 export function operationAt(name: string, level: OperationLevel, type: string | undefined): Operation | undefined {

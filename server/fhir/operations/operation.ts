@@ -30,6 +30,8 @@ export interface Operation {
   /** True: by POST only. */
   readonly affectsState: boolean;
   readonly parameters: readonly OperationParameter[];
+  /** True: parameters that are not listed are search parameters; see {@link OperationInput.search}. */
+  readonly takesSearch?: boolean;
   /**
    * Carries the call out: all access to the record by `exchange.guard`.
    * @throws InterlockError

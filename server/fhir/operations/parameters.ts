@@ -10,10 +10,13 @@ export class OperationInput {
   readonly #values: ReadonlyMap<string, readonly unknown[]>;
   /** The resource that was sent as the body itself, unless that is Parameters. */
   readonly body: ResourceJson | undefined;
+  /** Parameters that the operation does not list, of one that takes search parameters. */
+  readonly search: readonly (readonly [string, string])[];
 
-  constructor(values: ReadonlyMap<string, readonly unknown[]>, body: ResourceJson | undefined) {
+  constructor(values: ReadonlyMap<string, readonly unknown[]>, body: ResourceJson | undefined, search: readonly (readonly [string, string])[] = []) {
     this.#values = values;
     this.body = body;
+    this.search = search;
   }
 
   /** All values of a parameter: JSON of its FHIR type; of a parameter with parts, the part array. */
@@ -70,9 +73,15 @@ const numberTypes: ReadonlySet<string> = new Set(['integer', 'positiveInt', 'uns
  */
 export function readInput(operation: Operation, { request, services }: Pick<Exchange, 'request' | 'services'>): OperationInput {
   const values = new Map<string, unknown[]>();
+  const search: [string, string][] = [];
   const declared = new Map(operation.parameters.map((parameter) => [parameter.name, parameter]));
   const add = (name: string, value: unknown): void => {
     const parameter = declared.get(name);
+    if (parameter === undefined && operation.takesSearch === true) {
+      if (typeof value !== 'string') throw badParameter('for the search');
+      search.push([name, value]);
+      return;
+    }
     if (parameter === undefined) throw new InterlockError('request-invalid', { detail: 'The operation has no such parameter.' });
     const list = values.get(name) ?? [];
     if (list.length > 0 && parameter.isRepeating !== true) throw new InterlockError('request-invalid', { detail: `Parameter ${name} may be given once.` });
@@ -90,7 +99,7 @@ export function readInput(operation: Operation, { request, services }: Pick<Exch
     if (body !== undefined && body.resourceType !== 'Parameters' && isBody && !values.has(parameter.name)) values.set(parameter.name, [body]);
     if (parameter.isRequired === true && !values.has(parameter.name)) throw new InterlockError('request-invalid', { detail: `Parameter ${parameter.name} is required.` });
   }
-  return new OperationInput(values, body?.resourceType === 'Parameters' ? undefined : body);
+  return new OperationInput(values, body?.resourceType === 'Parameters' ? undefined : body, search);
 }
 
 function fromUrl(parameter: OperationParameter | undefined, name: string, text: string): unknown {
