@@ -11,6 +11,7 @@ import { commandEndpoint } from './cli/endpoint.ts';
 import { capabilityStatement } from './fhir/capabilities.ts';
 import { Cursors } from './fhir/cursors.ts';
 import { fhirRouter } from './fhir/http.ts';
+import { WriteRules } from './fhir/write-rules.ts';
 import { doorRouter } from './interfaces/doors.ts';
 import { healthRouter } from './observe/health.ts';
 import { Metrics } from './observe/metrics.ts';
@@ -43,6 +44,7 @@ export function createHttpServer(services: Services): Server {
     fhirRouter({
       services: {
         store: services.store, audit, auditEvents: services.auditEvents, nowMs: services.nowMs, values: services.values, terminology: services.terminology, baseUrl: fhirBaseUrl, cursors: new Cursors(services.keyring), capabilities: () => capabilities,
+        rules: new WriteRules({ profiles: config.profileValidation, invariants: config.writeInvariants }),
         limits: {
           maxResourceSizeBytes: config.maxResourceSizeBytes, maxBinarySizeBytes: config.maxBinarySizeBytes, maxBundleSizeBytes: config.maxBundleSizeBytes, maxBundleEntries: config.maxBundleEntries,
           defaultPageCount: config.defaultPageCount, maxPageCount: config.maxPageCount,

@@ -8,7 +8,7 @@ export const errorCodeSystem = 'urn:interlock:error';
 export interface OutcomeIssue {
   readonly severity: 'fatal' | 'error' | 'warning' | 'information';
   readonly code: string;
-  readonly details: { readonly coding: readonly { readonly system: string; readonly code: ErrorCode }[]; readonly text: string };
+  readonly details: { readonly coding?: readonly { readonly system: string; readonly code: ErrorCode }[]; readonly text: string };
   readonly diagnostics?: string;
   readonly expression?: readonly string[];
 }

@@ -46,7 +46,7 @@ function checkProfile(run: ValidationRun, scope: Scope, item: Item, canonical: s
 function checkItem(run: ValidationRun, scope: Scope, item: Item, rule: ElementRule | undefined): void {
   if (run.over) return;
   if (item.isResource && run.options.claims !== false) for (const canonical of claimsOf(item)) checkProfile(run, scope, item, canonical, 'claimed');
-  if (item.type === 'Extension') checkExtension(run, scope, item);
+  if (item.type === 'Extension' && run.options.claims !== false) checkExtension(run, scope, item);
   if (run.options.invariants === 'all') {
     const own = structureOf(item.type)?.elements[0]?.constraints ?? [];
     for (const constraint of withoutDoubles([...own, ...(rule?.constraints ?? [])])) checkConstraint(run, scope, item, constraint, true);

@@ -14,7 +14,7 @@ export interface ValidationOptions {
   readonly budgetMs: number;
   /** Milliseconds of a clock that only goes forward. */
   readonly nowMs: () => number;
-  /** False: profiles that the content claims in `meta.profile` are left out. Default: true. */
+  /** False: profiles that the content claims in `meta.profile`, and definitions of extensions, are left out. Default: true. */
   readonly claims?: boolean;
 }
 

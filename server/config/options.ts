@@ -65,6 +65,8 @@ export const options = {
   maxPageCount: integer(1, 1_000, 1_000, 'Most matches on a page.'),
   conditionalDelete: option(z.enum(['single', 'multiple']), 'single or multiple', 'single', 'Whether a delete by criteria may delete several resources (at most 1,000), or is refused if it matches more than one.'),
   referenceIntegrity: option(z.enum(['off', '400', '422']), 'off, 400 or 422', '422', 'How a resource is refused that refers to one that does not exist. Unless it is `off`, what others refer to cannot be deleted (409).'),
+  profileValidation: option(z.enum(['off', 'warn', 'enforce']), 'off, warn or enforce', 'warn', 'Shipped profiles that a written resource claims in `meta.profile`, and shipped definitions of its extensions: not checked; told to callers who prefer an OperationOutcome as answer; or must hold (422).'),
+  writeInvariants: flag(false, 'Evaluate the invariants of FHIR\'s own types on each write (422), not only in `$validate`.'),
   requestTimeoutMs: integer(1_000, 600_000, 60_000, 'Longest time for receiving a request.'),
   shutdownTimeoutMs: integer(1_000, 9_000, 8_000, 'Longest time for finishing requests and messages after SIGTERM.'),
   requestsPerMinute: integer(1, 10_000_000, 300_000, 'Requests of one client per minute; beyond it 429.'),

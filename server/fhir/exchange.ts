@@ -7,6 +7,7 @@ import type { Compartment } from './compartments.ts';
 import type { Cursors } from './cursors.ts';
 import type { Operation } from './operations/operation.ts';
 import type { OperationInput } from './operations/parameters.ts';
+import type { WriteRules } from './write-rules.ts';
 
 /** The interactions of FHIR R4 that Interlock offers (https://hl7.org/fhir/R4/http.html). */
 export type Interaction =
@@ -75,6 +76,8 @@ export interface FhirServices extends GuardServices {
   readonly baseUrl: string;
   readonly cursors: Cursors;
   readonly terminology: TerminologyService;
+  /** What writes must satisfy beyond structure and required bindings; absent: nothing. */
+  readonly rules?: WriteRules;
   readonly limits: {
     readonly maxResourceSizeBytes: number;
     readonly maxBinarySizeBytes: number;

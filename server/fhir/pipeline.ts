@@ -76,10 +76,10 @@ export async function handle(services: FhirServices, request: FhirRequest, conte
 }
 
 /** A Bundle's entry as a request of its own, under the same context. */
-async function runEntry({ services, context }: Exchange, entry: BundleEntry): Promise<FhirResponse> {
+async function runEntry({ services, context, request: bundle }: Exchange, entry: BundleEntry): Promise<FhirResponse> {
   const { path, query } = splitUrl(entry.url);
   const { ifMatch, ifNoneMatch, ifNoneExist, ifModifiedSince } = entry;
-  const headers = { ifMatch, ifNoneMatch, ifNoneExist, ifModifiedSince };
+  const headers = { ifMatch, ifNoneMatch, ifNoneExist, ifModifiedSince, prefer: bundle.headers.prefer };
   const given = Object.fromEntries(Object.entries(headers).filter(([, value]) => value !== undefined));
   if (path === '' && entry.method === 'POST') throw new InterlockError('interaction-unsupported', { detail: 'A Bundle cannot stand in a Bundle.' });
   const request: FhirRequest = {
@@ -89,6 +89,7 @@ async function runEntry({ services, context }: Exchange, entry: BundleEntry): Pr
     headers: given,
     ...(entry.bytes === undefined ? {} : { body: entry.bytes }),
     ...(entry.resource === undefined ? {} : { resource: entry.resource }),
+    ...(entry.patch ?? {}),
   };
   return handle(services, request, context);
 }
@@ -119,7 +120,7 @@ function parseBody(exchange: Exchange): void {
   exchange.resource = parseResource(body, { maxBytes: exchange.interaction === 'bundle' ? maxBundleSizeBytes : maxResourceSizeBytes });
 }
 
-function validateBody({ resource, type, id, interaction }: Exchange): void {
+function validateBody({ services, resource, type, id, interaction }: Exchange): void {
   // Entries are validated one by one, so that one of a batch cannot spoil the others.
   if (interaction === 'bundle') {
     assertValid(resource!, { entryResources: false });
@@ -129,6 +130,7 @@ function validateBody({ resource, type, id, interaction }: Exchange): void {
   if (interaction === 'update' && resource!.id !== id) throw new InterlockError('request-invalid', { detail: 'The id in the resource is not that in the URL.' });
   assertValid(resource!);
   assertWhole(resource!);
+  services.rules?.assert(resource!);
 }
 
 function parseInput(exchange: Exchange): void {

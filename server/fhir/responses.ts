@@ -1,8 +1,9 @@
 import { InterlockError } from '../../resources/outcome/error.ts';
-import { toOperationOutcome } from '../../resources/outcome/render.ts';
+import { toOperationOutcome, type OutcomeIssue } from '../../resources/outcome/render.ts';
 import type { StoredVersion } from '../storage/contract.ts';
 import type { FhirResponse } from './exchange.ts';
 import { mediaTypes } from './negotiation.ts';
+import type { WriteRules } from './write-rules.ts';
 
 /** The media type of every FHIR answer, before it is written in another format. */
 export const fhirJson = mediaTypes.json;
@@ -29,11 +30,11 @@ export function failureResponse(error: unknown, requestId: string): FhirResponse
 }
 
 /** A write's answer, as `Prefer: return` asks (https://hl7.org/fhir/R4/http.html#ops). */
-export function writeResponse(status: number, version: StoredVersion, baseUrl: string, prefer: Preferences): FhirResponse {
+export function writeResponse(status: number, version: StoredVersion, baseUrl: string, prefer: Preferences, rules?: WriteRules): FhirResponse {
   const headers = { Location: `${baseUrl}/${version.type}/${version.id}/_history/${version.versionId}` };
   if (prefer.return === 'minimal') return { status, headers: { ...versionHeaders(version), ...headers } };
   if (prefer.return === 'OperationOutcome') {
-    return jsonResponse(status, informational('The resource is stored.'), { ...versionHeaders(version), ...headers });
+    return jsonResponse(status, informational('The resource is stored.', version.deleted ? [] : rules?.warnings(version.resource())), { ...versionHeaders(version), ...headers });
   }
   return resourceResponse(status, version, headers);
 }
@@ -88,6 +89,6 @@ export function deletedResponse(version: StoredVersion | undefined, prefer: Pref
   return prefer.return === 'OperationOutcome' ? jsonResponse(200, informational('Nothing is left to delete.'), headers) : { status: 204, headers };
 }
 
-function informational(text: string): unknown {
-  return { resourceType: 'OperationOutcome', issue: [{ severity: 'information', code: 'informational', details: { text } }] };
+function informational(text: string, more: readonly OutcomeIssue[] = []): unknown {
+  return { resourceType: 'OperationOutcome', issue: [{ severity: 'information', code: 'informational', details: { text } }, ...more] };
 }

@@ -166,6 +166,7 @@ async function prepareAll(exchange: Exchange, writes: readonly PlannedWrite[], t
     const rewritten = rewriteReferences(entry.resource, entry.bytes, urls);
     within(entry, () => {
       assertValid(rewritten.resource);
+      exchange.services.rules?.assert(rewritten.resource);
       assertWhole(rewritten.resource);
     });
     const ifMatch = versionOfIfMatch(entry.ifMatch);
@@ -188,7 +189,7 @@ async function apply(
   ready: ReadonlyMap<PlannedWrite, TransactionWrite>,
   responses: Map<BundleEntry, FhirResponse>,
 ): Promise<void> {
-  const answer = ({ entry }: PlannedWrite, result: WriteResult) => responses.set(entry, writeResponse(result.created ? 201 : 200, result.version, exchange.services.baseUrl, preferences(exchange.request.headers.prefer)));
+  const answer = ({ entry }: PlannedWrite, result: WriteResult) => responses.set(entry, writeResponse(result.created ? 201 : 200, result.version, exchange.services.baseUrl, preferences(exchange.request.headers.prefer), exchange.services.rules));
   const ofKind = (kind: PlannedWrite['kind']) => writes.filter((write) => write.kind === kind);
   for (const write of ofKind('delete')) {
     const { id, match } = targets.get(write)!;

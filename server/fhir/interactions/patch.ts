@@ -8,6 +8,7 @@ import { fhirPathPatch } from '../patch/fhirpath-patch.ts';
 import { jsonPatch } from '../patch/json-patch.ts';
 import type { TreePatch } from '../patch/patch-tree.ts';
 import { preferences, versionOfIfMatch, writeResponse } from '../responses.ts';
+import type { WriteRules } from '../write-rules.ts';
 
 /** What a patch makes of the current version of a resource. */
 export type Patch = (current: StoredVersion) => Incoming;
@@ -20,7 +21,7 @@ export const patchTypes: readonly string[] = ['application/json-patch+json', 'ap
  * @param contentType media type of the body, perhaps with parameters
  * @throws InterlockError `media-type-unsupported`, `structure-invalid`, `too-costly`, `too-large`; when applied also `patch-failed`, `business-rule` and what validation finds
  */
-export function patchOf(contentType: string | undefined, body: Buffer | undefined, { maxResourceSizeBytes: maxBytes }: { readonly maxResourceSizeBytes: number }): Patch {
+export function patchOf(contentType: string | undefined, body: Buffer | undefined, { maxResourceSizeBytes: maxBytes }: { readonly maxResourceSizeBytes: number }, rules: WriteRules | undefined): Patch {
   const type = contentType?.split(';', 1)[0]!.trim().toLowerCase();
   if (type === undefined || !patchTypes.includes(type)) throw new InterlockError('media-type-unsupported', { detail: 'A patch is application/json-patch+json, or application/fhir+json for FHIRPath Patch.' });
   if (body === undefined || body.length === 0) throw new InterlockError('structure-invalid', { detail: 'A body is required.' });
@@ -30,6 +31,7 @@ export function patchOf(contentType: string | undefined, body: Buffer | undefine
     const resource = parseResource(bytes, { maxBytes });
     if (resource.resourceType !== current.type || resource['id'] !== current.id) throw new InterlockError('business-rule', { detail: 'A patch cannot change the type or the id of a resource.' });
     assertValid(resource);
+    rules?.assert(resource);
     return { resource, bytes };
   };
 }
@@ -37,7 +39,7 @@ export function patchOf(contentType: string | undefined, body: Buffer | undefine
 /** Changes parts of a resource (https://hl7.org/fhir/R4/http.html#patch). */
 export async function patch(exchange: Exchange): Promise<FhirResponse> {
   const { guard, type, id, request, services } = exchange;
-  const change = patchOf(request.contentType, request.body, services.limits);
+  const change = patchOf(request.contentType, request.body, services.limits, services.rules);
   const { version } = await guard.patch(type!, id!, change, versionOfIfMatch(request.headers.ifMatch));
-  return writeResponse(200, version, services.baseUrl, preferences(request.headers.prefer));
+  return writeResponse(200, version, services.baseUrl, preferences(request.headers.prefer), services.rules);
 }

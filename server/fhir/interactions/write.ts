@@ -19,7 +19,7 @@ function plain(resource: ResourceJson, bytes: Buffer | undefined): Incoming {
 }
 
 function written(exchange: Exchange, { version, created }: WriteResult): FhirResponse {
-  return writeResponse(created ? 201 : 200, version, exchange.services.baseUrl, preferences(exchange.request.headers.prefer));
+  return writeResponse(created ? 201 : 200, version, exchange.services.baseUrl, preferences(exchange.request.headers.prefer), exchange.services.rules);
 }
 
 /** Creates a resource under a new id, or only if nothing matches `If-None-Exist` (https://hl7.org/fhir/R4/http.html#create). */
@@ -29,7 +29,7 @@ export async function create(exchange: Exchange): Promise<FhirResponse> {
   const condition = conditionOf(exchange.type!, ifNoneExist);
   return conditionally(exchange, 'create', condition, async (tx, [match]) => {
     // One match: the resource that exists is the answer, and nothing changes.
-    if (match !== undefined) return writeResponse(200, match, exchange.services.baseUrl, preferences(exchange.request.headers.prefer));
+    if (match !== undefined) return writeResponse(200, match, exchange.services.baseUrl, preferences(exchange.request.headers.prefer), exchange.services.rules);
     const [result] = await tx.create([writeOf(exchange, newId())]);
     return written(exchange, result!);
   });
@@ -57,7 +57,7 @@ export async function conditionalUpdate(exchange: Exchange): Promise<FhirRespons
 export async function conditionalPatch(exchange: Exchange): Promise<FhirResponse> {
   const { request, services, type } = exchange;
   const condition = conditionOf(type!, request.query);
-  const change = patchOf(request.contentType, request.body, services.limits);
+  const change = patchOf(request.contentType, request.body, services.limits, services.rules);
   return conditionally(exchange, 'patch', condition, async (tx, [match]) => {
     if (match === undefined) throw new InterlockError('not-found', { detail: 'Nothing matches the criteria.' });
     const made = (current: StoredVersion): TransactionWrite => {

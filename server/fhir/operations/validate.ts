@@ -1,5 +1,4 @@
 import { InterlockError } from '../../../resources/outcome/error.ts';
-import type { OutcomeIssue } from '../../../resources/outcome/render.ts';
 import { bindingFinding, claimsOf, maxFindings, type BindingQuestion, type Finding } from '../../../resources/profiles/index.ts';
 import { membersOf } from '../../../resources/terminology/expand.ts';
 import type { TerminologyCollection } from '../../../resources/terminology/collection.ts';
@@ -7,6 +6,7 @@ import { validateInValueSet } from '../../../resources/terminology/validate.ts';
 import { reachToWrite } from '../../access/decide.ts';
 import type { Permission } from '../../access/context.ts';
 import type { Exchange } from '../exchange.ts';
+import { issueOf } from '../findings.ts';
 import { jsonResponse } from '../responses.ts';
 import { ProfileValidator } from '../validation.ts';
 import { contentFor } from './terminology.ts';
@@ -130,11 +130,5 @@ const order: readonly Finding['severity'][] = ['error', 'warning', 'information'
 function outcome(findings: readonly Finding[]) {
   const sorted = order.flatMap((severity) => findings.filter((finding) => finding.severity === severity)).slice(0, maxFindings);
   if (sorted[0]?.severity !== 'error') sorted.unshift({ severity: 'information', code: 'informational', detail: 'No errors were found.' });
-  const issue = sorted.map(({ severity, code, expression, detail }): Omit<OutcomeIssue, 'details'> & { readonly details: { readonly text: string } } => ({
-    severity,
-    code,
-    details: { text: detail },
-    ...(expression !== undefined && { expression: [expression] }),
-  }));
-  return jsonResponse(200, { resourceType: 'OperationOutcome', issue });
+  return jsonResponse(200, { resourceType: 'OperationOutcome', issue: sorted.map(issueOf) });
 }
