@@ -28,6 +28,10 @@ export interface ExpansionBounds {
 const defaultMaxCodes = 50_000;
 /** Concepts that are looked at for one question, over all includes and imports. */
 const maxExamined = 1_000_000;
+/** Time of one question; patterns on long texts are what takes it. */
+const maxMs = 1_000;
+/** Words of a text filter. */
+const maxWords = 20;
 /** Value sets that import each other, one in another. */
 const maxImportDepth = 20;
 
@@ -47,10 +51,16 @@ export function membersOf(valueSet: ValueSet, source: TerminologySource, bounds:
   return new Evaluation(source, bounds.maxCodes ?? defaultMaxCodes).members(valueSet, []);
 }
 
+/** The codes that are surely in a value set of which some includes cannot be evaluated here; none if it excludes any. */
+export function certainMembersOf(valueSet: ValueSet, source: TerminologySource, bounds: ExpansionBounds = {}): Members {
+  return new Evaluation(source, bounds.maxCodes ?? defaultMaxCodes).certain(valueSet);
+}
+
 class Evaluation {
   readonly #source: TerminologySource;
   readonly #maxCodes: number;
   readonly #known = new Map<ValueSet, Members>();
+  readonly #deadlineMs = performance.now() + maxMs;
   #examined = 0;
 
   constructor(source: TerminologySource, maxCodes: number) {
@@ -65,6 +75,20 @@ class Evaluation {
     if (path.length >= maxImportDepth) throw new InterlockError('too-costly', { detail: 'Value sets import each other too deeply.' });
     const members = this.#evaluate(valueSet, [...path, valueSet]);
     this.#known.set(valueSet, members);
+    return members;
+  }
+
+  certain({ compose }: ValueSet): Members {
+    const members = new Map<string, Member>();
+    if ((compose?.exclude ?? []).length > 0) return members;
+    for (const include of compose?.include ?? []) {
+      try {
+        for (const [key, member] of this.#include(include, [])) members.set(key, member);
+      } catch (error) {
+        if (!(error instanceof InterlockError) || error.code !== 'not-enumerable') throw error;
+      }
+      if (members.size > this.#maxCodes) throw tooMany();
+    }
     return members;
   }
 
@@ -103,6 +127,7 @@ class Evaluation {
     });
     const first = include.system === undefined ? imports.shift() : this.#ofSystem(include, include.system, imports);
     if (first === undefined) throw new InterlockError('not-enumerable', { detail: 'It includes neither a system nor a value set.' });
+    this.#count(first.size * (imports.length + 1));
     if (imports.length === 0) return first;
     return new Map([...first].filter(([key]) => imports.every((members) => members.has(key))));
   }
@@ -133,7 +158,10 @@ class Evaluation {
     }
     const filters = (include.filter ?? []).map((filter) => compileFilter(filter, system));
     this.#count(system.size * Math.max(1, filters.length));
-    for (const node of system.nodes()) if (filters.every((passes) => passes(node))) put(memberOf(system, node));
+    for (const node of system.nodes()) {
+      if (filters.every((passes) => passes(node))) put(memberOf(system, node));
+      this.#count(0);
+    }
     return members;
   }
 
@@ -156,7 +184,7 @@ class Evaluation {
 
   #count(examined: number): void {
     this.#examined += examined;
-    if (this.#examined > maxExamined) throw tooMany();
+    if (this.#examined > maxExamined || performance.now() > this.#deadlineMs) throw tooMany();
   }
 }
 
@@ -193,6 +221,7 @@ export interface ExpansionRequest extends ExpansionBounds {
 /** A page of the codes of a value set, as `ValueSet.expansion` has them: flat, in the order of the definition. */
 export function expand(valueSet: ValueSet, source: TerminologySource, request: ExpansionRequest): { readonly total: number; readonly contains: readonly ExpansionContains[] } {
   const words = (request.filter ?? '').toLowerCase().split(/\s+/).filter((word) => word !== '');
+  if (words.length > maxWords) throw new InterlockError('too-costly', { detail: `A text filter has at most ${maxWords} words.` });
   const excluded = new Set(request.excludeSystems);
   const asked = [...membersOf(valueSet, source, request).values()].filter(
     (member) =>
@@ -234,5 +263,5 @@ function sizeOf(contains: readonly ExpansionContains[]): number {
 }
 
 function tooMany(): InterlockError {
-  return new InterlockError('too-costly', { detail: 'The value set has more codes than this server expands.' });
+  return new InterlockError('too-costly', { detail: 'The value set has more codes, or takes longer, than this server expands.' });
 }

@@ -1,7 +1,7 @@
 import { InterlockError } from '../outcome/error.ts';
-import { displayIn, memberKey, memberOf, membersOf, type ExpansionBounds, type Member, type Members } from './expand.ts';
+import { certainMembersOf, displayIn, memberKey, memberOf, membersOf, type ExpansionBounds, type Member, type Members } from './expand.ts';
 import { splitCanonical, type TerminologySource } from './source.ts';
-import type { Coding, ValueSet, ValueSetInclude } from './types.ts';
+import type { Coding, ValueSet } from './types.ts';
 
 /** The answer of `$validate-code` (https://hl7.org/fhir/R4/valueset-operation-validate-code.html). */
 export interface CodeValidation {
@@ -32,22 +32,22 @@ export function validateInCodeSystem(url: string | undefined, source: Terminolog
 
 /**
  * Checks codings against a value set. A coding without a system is right if any code of the value set is the same.
- * Where the value set cannot be enumerated, its includes are asked one by one.
+ * Where the value set cannot be enumerated, what is surely in it is.
  */
 export function validateInValueSet(valueSet: ValueSet, source: TerminologySource, request: ValidationRequest): CodeValidation {
-  let members: Members | undefined;
-  let reason: InterlockError | undefined;
+  let members: Members;
+  let reason = 'The code is not in the value set.';
   try {
     members = membersOf(valueSet, source, request);
   } catch (error) {
     if (!(error instanceof InterlockError) || error.code !== 'not-enumerable') throw error;
-    reason = error;
+    members = certainMembersOf(valueSet, source, request);
+    reason = error.message;
   }
   return firstRight(request.codings, (coding) => {
     if (coding.code === undefined) return no('A code is needed to tell.');
-    if (members === undefined) return inUnenumerable(valueSet, coding, source, request, reason!);
     const found = memberIn(members, coding, source);
-    return found === undefined ? no('The code is not in the value set.') : accepted(found, coding, request);
+    return found === undefined ? no(reason) : accepted(found, coding, request);
   });
 }
 
@@ -57,29 +57,6 @@ function memberIn(members: Members, { system, code }: Coding, source: Terminolog
   if (direct !== undefined) return direct;
   const canonical = source.codeSystem(system)?.find(code!)?.concept.code;
   return canonical === undefined ? undefined : members.get(memberKey(system, canonical));
-}
-
-/** A value set of the whole of a system that is not held has whatever the system has; lists are lists all the same. */
-function inUnenumerable(valueSet: ValueSet, coding: Coding, source: TerminologySource, request: ValidationRequest, reason: InterlockError): CodeValidation {
-  const { include = [], exclude } = valueSet.compose ?? {};
-  if (exclude === undefined || exclude.length === 0) {
-    for (const one of include) {
-      const found = inInclude(one, source, request, coding);
-      if (found !== undefined) return found;
-    }
-  }
-  return no(reason.message);
-}
-
-function inInclude(include: ValueSetInclude, source: TerminologySource, request: ValidationRequest, coding: Coding): CodeValidation | undefined {
-  try {
-    const members = membersOf({ resourceType: 'ValueSet', compose: { include: [include] } }, source, request);
-    const found = memberIn(members, coding, source);
-    return found === undefined ? undefined : accepted(found, coding, request);
-  } catch (error) {
-    if (!(error instanceof InterlockError) || error.code !== 'not-enumerable') throw error;
-    return undefined;
-  }
 }
 
 function inSystem(coding: Coding & { readonly system: string }, source: TerminologySource, request: ValidationRequest): CodeValidation {

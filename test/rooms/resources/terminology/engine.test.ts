@@ -109,6 +109,16 @@ describe('what a value set has', () => {
     expect(membersOf(valueSet([{ system: 'urn:big' }]), contentOf(big), { maxCodes: 501 }).size).toBe(501);
   });
 
+  test('patterns on long texts, and endless imports, are refused in bounded time', () => {
+    const concept = Array.from({ length: 20_000 }, (_, index) => ({ code: `c${index}`, display: 'a'.repeat(400) }));
+    const long: CodeSystem = { resourceType: 'CodeSystem', url: 'urn:long', content: 'complete', concept };
+    const start = performance.now();
+    expect(codeOf(() => codes(valueSet([{ system: 'urn:long', filter: [{ property: 'display', op: 'regex', value: '(a?a?a?a?a?a?a?a?){100}b' }] }]), long))).toBe('too-costly');
+    expect(codeOf(() => codes(valueSet(Array.from({ length: 100_000 }, () => ({ valueSet: ['urn:all'] }))), long, valueSet([{ system: 'urn:long' }], { url: 'urn:all' })))).toBe('too-costly');
+    expect(performance.now() - start).toBeLessThan(15_000);
+    expect(codeOf(() => expand(valueSet([{ system }]), contentOf(), { filter: 'a '.repeat(21) }))).toBe('too-costly');
+  });
+
   test('a whole stored expansion stands in where the definition cannot be evaluated, nested codes too', () => {
     const contains = [{ system: 'http://snomed.info/sct', code: '1', contains: [{ system: 'http://snomed.info/sct', code: '2' }] }];
     const set = valueSet([{ system: 'http://snomed.info/sct', filter: [{ property: 'concept', op: 'is-a', value: '1' }] }]);
