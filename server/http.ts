@@ -8,7 +8,8 @@ import type { TokenFacts } from './access/context.ts';
 import type { Auth } from './auth/auth.ts';
 import { authenticate } from './auth/passport.ts';
 import { commandEndpoint } from './cli/endpoint.ts';
-import { capabilityStatement } from './fhir/capabilities.ts';
+import type { CapabilityFacts } from './fhir/capabilities.ts';
+import { FhirDocuments } from './fhir/documents.ts';
 import { Cursors } from './fhir/cursors.ts';
 import { fhirRouter } from './fhir/http.ts';
 import { WriteRules } from './fhir/write-rules.ts';
@@ -22,7 +23,8 @@ import { version } from './config/version.ts';
 export function createHttpServer(services: Services): Server {
   const { config, pki, auth, audit, flood, log } = services;
   const fhirBaseUrl = `${config.baseUrl}/fhir/R4`;
-  const capabilities = capabilityStatement({ baseUrl: fhirBaseUrl, smart: auth.smartConfiguration(), version, date: new Date() });
+  const facts: CapabilityFacts = { baseUrl: fhirBaseUrl, smart: auth.smartConfiguration(), version, date: new Date(), conditionalDelete: config.conditionalDelete, enforcesReferences: config.referenceIntegrity !== 'off' };
+  const documents = new FhirDocuments(facts);
   const metrics = new Metrics();
   const limiter = new RateLimiterMemory({ points: config.requestsPerMinute, duration: 60 });
   const app = express();
@@ -43,7 +45,7 @@ export function createHttpServer(services: Services): Server {
     '/fhir/R4',
     fhirRouter({
       services: {
-        store: services.store, audit, auditEvents: services.auditEvents, nowMs: services.nowMs, values: services.values, terminology: services.terminology, baseUrl: fhirBaseUrl, cursors: new Cursors(services.keyring), capabilities: () => capabilities,
+        store: services.store, audit, auditEvents: services.auditEvents, nowMs: services.nowMs, values: services.values, terminology: services.terminology, baseUrl: fhirBaseUrl, cursors: new Cursors(services.keyring), document: (name) => documents.get(name),
         rules: new WriteRules({ profiles: config.profileValidation, invariants: config.writeInvariants }),
         limits: {
           maxResourceSizeBytes: config.maxResourceSizeBytes, maxBinarySizeBytes: config.maxBinarySizeBytes, maxBundleSizeBytes: config.maxBundleSizeBytes, maxBundleEntries: config.maxBundleEntries,

@@ -5,6 +5,7 @@ import type { ParsedSearch } from '../search/criteria.ts';
 import type { ResourceJson } from '../storage/contract.ts';
 import type { Compartment } from './compartments.ts';
 import type { Cursors } from './cursors.ts';
+import type { DocumentName, FhirDocument } from './documents.ts';
 import type { Operation } from './operations/operation.ts';
 import type { OperationInput } from './operations/parameters.ts';
 import type { WriteRules } from './write-rules.ts';
@@ -88,8 +89,7 @@ export interface FhirServices extends GuardServices {
     /** Most resources that one conditional delete may delete; 1: a condition that matches more is refused. */
     readonly maxConditionalDeletes: number;
   };
-  /** The CapabilityStatement's bytes and their ETag. */
-  readonly capabilities: () => { readonly bytes: Buffer; readonly etag: string };
+  readonly document: (name: DocumentName) => FhirDocument;
 }
 
 /** One request on its way through the pipeline: each step fills in what the next ones need. */

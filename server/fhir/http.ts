@@ -6,7 +6,7 @@ import { GuardedRepository } from '../access/guard.ts';
 import type { Log } from '../observe/log.ts';
 import type { FhirRequest, FhirResponse, FhirServices } from './exchange.ts';
 import { isUpload, nativeFormatOf, uploadRequest } from './binary-http.ts';
-import { capabilities } from './interactions/read.ts';
+import { capabilities, openApi } from './interactions/read.ts';
 import { errorResponse, send, xml, type Wire } from './http-response.ts';
 import { bodyFormatOf, formatOf } from './negotiation.ts';
 import { handle } from './pipeline.ts';
@@ -33,6 +33,9 @@ const exposedHeaders = 'Accept-Ranges, Content-Range, ETag, Location, Content-Lo
 /** Largest form of a search by POST: a thousand values of a usual length. */
 const maxFormSizeBytes = 128 * 1024;
 const formPath = /(?:^|\/)_search$/;
+
+/** What anybody may read. */
+const publicDocuments = new Map([['metadata', capabilities], ['openapi.json', openApi]]);
 
 /** Reads the body of a request, of the size that its path takes. */
 type BodyReader = (request: Request, response: Response, path: string) => Promise<Buffer | undefined>;
@@ -84,8 +87,9 @@ async function respond(options: FhirHttpOptions, request: Request, response: Res
 async function answer(options: FhirHttpOptions, request: Request, response: Response, readBody: BodyReader, wire: Wire): Promise<FhirResponse> {
   const { requestId } = wire;
   const { path } = splitUrl(request.url.slice(1));
-  if (path === 'metadata' && (request.method === 'GET' || request.method === 'HEAD')) {
-    return capabilities({ services: options.services, request: await auditedIfUnauthenticated(options, request, requestId, async () => toFhirRequest(request, undefined, wire)) });
+  const publicDocument = request.method === 'GET' || request.method === 'HEAD' ? publicDocuments.get(path) : undefined;
+  if (publicDocument !== undefined) {
+    return auditedIfUnauthenticated(options, request, requestId, async () => publicDocument({ services: options.services, request: await toFhirRequest(request, undefined, wire) }));
   }
   const context = await auditedIfUnauthenticated(options, request, requestId, () => options.authenticate(request, requestId));
   let fhirRequest: FhirRequest;

@@ -1,5 +1,7 @@
+import { InterlockError } from '../../../resources/outcome/error.ts';
 import type { GuardedRepository } from '../../access/guard.ts';
 import type { StoredVersion } from '../../storage/contract.ts';
+import type { FhirDocument } from '../documents.ts';
 import { binaryResponse } from '../binary.ts';
 import { fhirJson, resourceResponse, versionHeaders } from '../responses.ts';
 import { shapeOfQuery } from '../shape.ts';
@@ -24,8 +26,19 @@ export async function vread({ guard, type, id, versionId, request }: Exchange): 
 
 /** The CapabilityStatement (https://hl7.org/fhir/R4/http.html#capabilities). Public, and the same for everyone. */
 export function capabilities({ services, request }: Pick<Exchange, 'services' | 'request'>): FhirResponse {
-  const { bytes, etag } = services.capabilities();
-  const headers = { 'Content-Type': fhirJson, ETag: etag, 'Cache-Control': 'public, max-age=60' };
+  const mode = request.query.find(([name]) => name === 'mode')?.[1] ?? 'full';
+  // What R4 calls normative is part of the whole.
+  if (mode !== 'full' && mode !== 'normative' && mode !== 'terminology') throw new InterlockError('request-invalid', { expression: 'mode', detail: 'The mode is full, normative or terminology.' });
+  return documentResponse(services.document(mode === 'terminology' ? 'terminology' : 'capabilities'), fhirJson, request);
+}
+
+/** The OpenAPI document of this API, as public as the CapabilityStatement. */
+export function openApi({ services, request }: Pick<Exchange, 'services' | 'request'>): FhirResponse {
+  return documentResponse(services.document('openApi'), 'application/json; charset=utf-8', request);
+}
+
+function documentResponse({ bytes, etag }: FhirDocument, contentType: string, request: FhirRequest): FhirResponse {
+  const headers = { 'Content-Type': contentType, 'ETag': etag, 'Cache-Control': 'public, max-age=60' };
   return request.headers.ifNoneMatch === etag ? { status: 304, headers } : { status: 200, headers, body: bytes };
 }
 

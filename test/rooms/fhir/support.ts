@@ -52,7 +52,7 @@ export async function testFhir(): Promise<TestFhir> {
   };
   const services: FhirServices = {
     store: on.store, audit, auditEvents: new AuditReader({ audit: on.mongo.audit, keyring: on.keyring, tenant, site: { baseUrl, site: 'localhost' } }), nowMs: Date.now, values: { baseUrl, zone: 'UTC' },
-    terminology: new TerminologyService(on.store), baseUrl, cursors: new Cursors(on.keyring), capabilities: () => ({ bytes: Buffer.from('{}'), etag: 'W/"x"' }),
+    terminology: new TerminologyService(on.store), baseUrl, cursors: new Cursors(on.keyring), document: () => ({ bytes: Buffer.from('{}'), etag: 'W/"x"' }),
     limits: { maxResourceSizeBytes: 1_000_000, maxBinarySizeBytes: 5_000_000, maxBundleSizeBytes: 5_000_000, maxBundleEntries: 100, defaultPageCount: 50, maxPageCount: 1_000, maxConditionalDeletes: 1 },
   };
   return {
