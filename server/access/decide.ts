@@ -1,7 +1,7 @@
 import { resourceTypes } from '../../resources/definitions/index.ts';
 import { InterlockError } from '../../resources/outcome/error.ts';
 import { isSettled, type Criterion } from '../search/criteria.ts';
-import { parseSearch } from '../search/parse.ts';
+import { isResultParam, parseSearch } from '../search/parse.ts';
 import type { AccessContext, Grant, Permission } from './context.ts';
 
 /** What a permission on a type comes to: everything of the type, or what the criterion picks. */
@@ -64,8 +64,8 @@ function parsed(type: string, criteria: readonly (readonly [string, string])[]):
   if (criterion === undefined) {
     try {
       const { where } = parseSearch(type, criteria, { strict: true });
-      // What depends on other resources cannot be a rule about one.
-      if (!isSettled(where)) throw new InterlockError('search-unsupported');
+      // What depends on other resources cannot be a rule about one, and what shapes a result is none.
+      if (!isSettled(where) || criteria.some(([name]) => isResultParam(name))) throw new InterlockError('search-unsupported');
       criterion = where;
     } catch (cause) {
       throw new InterlockError('forbidden', { rule: `scope: criteria not understood on ${type}`, cause });

@@ -16,8 +16,8 @@ export interface Resolving {
   readonly terminology?: Terminology | undefined;
 }
 
-/** What resolving may cost: resources in one step, levels of a hierarchy, time of all steps. */
-export const resolveLimits = { idsPerStep: 10_000, pageSize: 1_000, levels: 32, narrow: 200, budgetMs: 5_000 } as const;
+/** What resolving may cost: resources in one step, levels of a hierarchy, time of all steps; less time if a step cannot tell its size. */
+export const resolveLimits = { idsPerStep: 10_000, pageSize: 1_000, levels: 32, narrow: 200, budgetMs: 5_000, unsizedBudgetMs: 900 } as const;
 
 const never: Criterion = { op: 'any', of: [] };
 
@@ -36,7 +36,8 @@ export async function resolveCriterion(asked: AskedCriterion, types: readonly st
 
 class Resolver {
   readonly #by: Resolving;
-  readonly #deadlineMs = performance.now() + resolveLimits.budgetMs;
+  readonly #startedMs = performance.now();
+  #budgetMs: number = resolveLimits.budgetMs;
 
   constructor(by: Resolving) {
     this.#by = by;
@@ -74,7 +75,7 @@ class Resolver {
     const few = backward.length === 0 || settled.length === 0 || types.length !== 1 ? undefined : await this.#few(types[0]!, { op: 'all', of: settled });
     for (const part of backward) {
       const where: AskedCriterion = few === undefined ? part.where : { op: 'all', of: [{ op: 'param', param: part.param, of: few }, part.where] };
-      settled.push(few?.length === 0 ? never : await this.#has({ ...part, where }));
+      settled.push(await this.#has({ ...part, where }));
     }
     return { op: 'all', of: settled };
   }
@@ -186,13 +187,15 @@ class Resolver {
       const page: SearchPage = await this.#by.search({ types: [type], where, sort: [], count: resolveLimits.pageSize, total: after === undefined ? 'default' : 'none', ...(after !== undefined && { after }) });
       count += page.matches.length;
       if (Math.max(count, page.total ?? 0) > resolveLimits.idsPerStep) throw tooCostly();
+      // Nothing is known of what is still to come, so that it is tried for a short while only.
+      if (after === undefined && page.next !== undefined && page.total === undefined) this.#budgetMs = resolveLimits.unsizedBudgetMs;
       yield* page.matches;
       after = page.next;
     } while (after !== undefined);
   }
 
   #assertInTime(): void {
-    if (performance.now() > this.#deadlineMs) throw tooCostly();
+    if (performance.now() > this.#startedMs + this.#budgetMs) throw tooCostly();
   }
 }
 

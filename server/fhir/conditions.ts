@@ -1,6 +1,6 @@
 import { InterlockError } from '../../resources/outcome/error.ts';
 import type { AskedCriterion } from '../search/criteria.ts';
-import { parseSearch } from '../search/parse.ts';
+import { isResultParam, parseSearch } from '../search/parse.ts';
 
 /** The criteria of a conditional interaction or reference. */
 export interface Condition {
@@ -20,7 +20,9 @@ export interface Condition {
  */
 export function conditionOf(type: string, criteria: string | readonly (readonly [string, string])[]): Condition {
   const pairs = typeof criteria === 'string' ? [...new URLSearchParams(criteria.replace(/^[^=&]*\?/, ''))] : criteria;
-  const given = pairs.filter(([name]) => !resultParameters.has(name));
+  // What would find more, or stand for other criteria, than the rest says.
+  if (pairs.some(([name]) => /^_(?:contained|containedType|cursor)(?::|$)/.test(name))) throw new InterlockError('search-unsupported');
+  const given = pairs.filter(([name]) => name !== '_format' && name !== '_pretty' && !isResultParam(name));
   if (given.length === 0 || given.some(([, value]) => value === '')) throw new InterlockError('criteria-required');
   const { where } = parseSearch(type, given, { strict: true });
   const text = given
@@ -29,9 +31,6 @@ export function conditionOf(type: string, criteria: string | readonly (readonly 
     .join('&');
   return { where, claims: claimsOf(type, given, text), text };
 }
-
-/** Parameters that shape a result and select nothing. */
-const resultParameters = new Set(['_format', '_pretty', '_count', '_sort', '_summary', '_elements', '_total', '_include', '_revinclude']);
 
 /** By business identifier where one is given, so that a channel that matches by identifier claims the same; else by all criteria. */
 function claimsOf(type: string, pairs: readonly (readonly [string, string])[], text: string): string[] {

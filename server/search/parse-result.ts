@@ -70,6 +70,11 @@ export const resultParams: Readonly<Record<string, Apply>> = {
   }),
 };
 
+/** True for the name, perhaps with a modifier, of a parameter that shapes a result and says nothing of a resource. */
+export function isResultParam(name: string): boolean {
+  return Object.hasOwn(resultParams, name.replace(/:.*$/s, ''));
+}
+
 function plain(name: string, apply: (shape: ResultShape, value: string, context: ResultContext) => unknown): Apply {
   return (shape, value, modifier, context) => {
     if (modifier !== undefined) throw invalid(name, 'It does not have this modifier.');

@@ -5,6 +5,7 @@ import { parseCondition, placeOf } from './parse-condition.ts';
 import { resultParams, type ResultShape } from './parse-result.ts';
 import { invalid, splitEscaped } from './parse-value.ts';
 
+export { isResultParam } from './parse-result.ts';
 export { isSearchable, modifiersOf } from './parse-value.ts';
 
 /** How to read a search. */

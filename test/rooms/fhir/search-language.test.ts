@@ -89,7 +89,7 @@ describe('chains and _has', () => {
   });
 
   test('are no rules: a granular scope with a chain permits nothing', async () => {
-    for (const name of ['patient.family', '_has:Provenance:target:agent', 'code:in', '_list']) expect(await refused([{ ...grant('Observation', 'rs'), criteria: [[name, 'alder']] }], 'Observation')).toBe('forbidden');
+    for (const name of ['patient.family', '_has:Provenance:target:agent', 'code:in', '_list', '_elements', '_contained']) expect(await refused([{ ...grant('Observation', 'rs'), criteria: [[name, 'alder']] }], 'Observation')).toBe('forbidden');
   });
 
   test('decide conditional interactions too', async () => {
@@ -98,6 +98,8 @@ describe('chains and _has', () => {
     expect((await fhir.call(all, 'PUT', 'Observation?_has:Provenance:target:agent=Practitioner/dr&patient.family=alder', observation('one', { id: 'o9' }))).error?.code).toBe('request-invalid');
     expect((await fhir.call(mine, 'DELETE', 'Observation?patient.family=birch&code=beta')).status).toBe(204);
     expect(await found(all, 'Observation?code=beta')).toEqual(['o3']);
+    // What shapes a result is no criterion, and without one nothing may be changed.
+    for (const [query, code] of [['_contained=true', 'search-unsupported'], ['code=beta&_contained=both', 'search-unsupported'], ['_cursor=x', 'search-unsupported'], ['_include:iterate=*', 'criteria-required'], ['_count=1', 'criteria-required']]) expect([query, (await fhir.call(all, 'DELETE', `Observation?${query}`)).error?.code]).toEqual([query, code]);
     expect((await fhir.call(mine, 'DELETE', 'Observation?_has:AuditEvent:entity:action=R')).error?.code).toBe('forbidden');
   });
 });
