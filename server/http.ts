@@ -8,9 +8,11 @@ import type { TokenFacts } from './access/context.ts';
 import type { Auth } from './auth/auth.ts';
 import { authenticate } from './auth/passport.ts';
 import { commandEndpoint } from './cli/endpoint.ts';
+import { docsRouter } from './docs.ts';
 import type { CapabilityFacts } from './fhir/capabilities.ts';
 import { FhirDocuments } from './fhir/documents.ts';
 import { Cursors } from './fhir/cursors.ts';
+import { isUpload } from './fhir/binary-http.ts';
 import { fhirRouter } from './fhir/http.ts';
 import { WriteRules } from './fhir/write-rules.ts';
 import { doorRouter } from './interfaces/doors.ts';
@@ -36,13 +38,18 @@ export function createHttpServer(services: Services): Server {
     response.once('finish', () => metrics.answered(known.has(route) ? route : 'other', response.statusCode, performance.now() - beganMs));
     next();
   });
+  app.use((request, response, next) => {
+    limitReceiving(request, response, isUpload(request, request.path.slice(fhirPath.length + 1)) ? config.uploadTimeoutMs : config.requestTimeoutMs);
+    next();
+  });
   app.use(helmet({ contentSecurityPolicy: { directives: { 'default-src': ["'none'"], 'frame-ancestors': ["'none'"] } }, strictTransportSecurity: { maxAge: 31_536_000 } }));
   app.use(healthRouter([{ name: 'mongodb', check: async () => (await services.mongo.app.db!.command({ ping: 1 }))['ok'] === 1 }, { name: 'audit', check: () => isAvailable(services) }], metrics));
   app.use('/oauth2', auth.router);
   app.use('/channels', doorRouter({ ...services, passport: auth.passport }));
   app.use('/admin', commandEndpoint(services));
+  app.use('/docs', docsRouter({ auth, baseUrl: config.baseUrl }));
   app.use(
-    '/fhir/R4',
+    fhirPath,
     fhirRouter({
       services: {
         store: services.store, audit, auditEvents: services.auditEvents, nowMs: services.nowMs, values: services.values, terminology: services.terminology, baseUrl: fhirBaseUrl, cursors: new Cursors(services.keyring), document: (name) => documents.get(name),
@@ -77,14 +84,29 @@ export function createHttpServer(services: Services): Server {
     if (response.headersSent) response.destroy();
     else response.status(isBadRequest ? 400 : 500).end();
   });
-  const server = createServer({ ...pki.tlsOptions('optional'), maxHeaderSize: 32 * 1024, requestTimeout: config.requestTimeoutMs, keepAliveTimeout: 65_000 }, app);
+  const server = createServer({ ...pki.tlsOptions('optional'), maxHeaderSize: 32 * 1024, requestTimeout: 0, headersTimeout: headersTimeoutMs, keepAliveTimeout: 65_000 }, app);
   server.maxConnections = 10_000;
   pki.keepFresh(server, 'optional');
   return server;
 }
 
+const fhirPath = '/fhir/R4';
+const headersTimeoutMs = 60_000;
+
+/** Ends a request whose body does not arrive in time. Node's own limit is one for all, and large files take longer than messages may. */
+function limitReceiving(request: Request, response: Response, timeoutMs: number): void {
+  if (request.get('content-length') === undefined && request.get('transfer-encoding') === undefined) return;
+  const timer = setTimeout(() => {
+    if (request.complete) return;
+    if (!response.headersSent) response.writeHead(408, { Connection: 'close' }).end();
+    request.socket.destroySoon();
+  }, timeoutMs);
+  timer.unref();
+  request.once('close', () => clearTimeout(timer));
+}
+
 /** First path segments, as metrics name them. */
-const known = new Set(['fhir', 'oauth2', 'channels', 'admin', 'healthz', 'readyz', 'metrics', 'console']);
+const known = new Set(['fhir', 'oauth2', 'channels', 'admin', 'healthz', 'readyz', 'metrics', 'console', 'docs']);
 
 async function bearerOf(auth: Auth, request: Request): Promise<TokenFacts> {
   if (request.get('authorization') === undefined) throw new InterlockError('login-required');

@@ -68,6 +68,7 @@ export const options = {
   profileValidation: option(z.enum(['off', 'warn', 'enforce']), 'off, warn or enforce', 'warn', 'Shipped profiles that a written resource claims in `meta.profile`, and shipped definitions of its extensions: not checked; told to callers who prefer an OperationOutcome as answer; or must hold (422).'),
   writeInvariants: flag(false, 'Evaluate the invariants of FHIR\'s own types on each write (422), not only in `$validate`.'),
   requestTimeoutMs: integer(1_000, 600_000, 60_000, 'Longest time for receiving a request.'),
+  uploadTimeoutMs: integer(1_000, 3_600_000, 600_000, 'Longest time for receiving a Binary in its own format.'),
   shutdownTimeoutMs: integer(1_000, 9_000, 8_000, 'Longest time for finishing requests and messages after SIGTERM.'),
   requestsPerMinute: integer(1, 10_000_000, 300_000, 'Requests of one client per minute; beyond it 429.'),
   mllpMaxMessageSizeBytes: integer(1_000, 7_500_000, 7_500_000, 'Largest HL7v2 message: it is kept, in base64, as one resource.'),

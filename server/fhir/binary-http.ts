@@ -4,7 +4,7 @@ import type { Request, Response } from 'express';
 import { InterlockError } from '../../resources/outcome/error.ts';
 import { parseReference } from '../../resources/search-values/index.ts';
 import type { Log } from '../observe/log.ts';
-import { isMediaType, withoutData } from './binary.ts';
+import { isMediaType } from './binary.ts';
 import type { BodyStream, FhirRequest } from './exchange.ts';
 
 /** Content of at most this many bytes stays in its resource, as base64. */
@@ -49,6 +49,11 @@ export async function uploadRequest(request: Request, path: string, maxBytes: nu
   if (Number(request.get('content-length') ?? 0) > maxBytes) throw new InterlockError('too-large');
   if (request.get('if-none-exist') !== undefined) throw new InterlockError('request-invalid', { detail: 'If-None-Exist is not for content in its own format.' });
   const source = request.iterator({ destroyOnReturn: false }) as AsyncIterator<Buffer>;
+  // What a refusal left unread is taken from the wire, so that its sender gets to the answer.
+  request.res!.once('finish', () => {
+    void source.return?.();
+    if (!request.complete) request.resume();
+  });
   const { read, isWhole } = await readUpTo(source, maxInlineBytes);
   const named = { prefer: request.get('prefer'), ifMatch: request.get('if-match'), ifNoneMatch: request.get('if-none-match') };
   const [, id] = path.replace(/\/$/, '').split('/');
@@ -62,7 +67,7 @@ export async function uploadRequest(request: Request, path: string, maxBytes: nu
     path,
     query: [],
     headers: Object.fromEntries(Object.entries(named).filter(([, value]) => value !== undefined)),
-    resource: content === undefined ? { ...resource, ...data } : withoutData(resource),
+    resource: content === undefined ? { ...resource, ...data } : resource,
     ...(content === undefined ? {} : { content }),
   };
 }

@@ -19,21 +19,20 @@ export function isMediaType(text: string): boolean {
 }
 
 /** A Binary whose content is kept apart: what is left of it is marked as a part. */
-export function withoutData(resource: ResourceJson): ResourceJson {
+function withoutData(resource: ResourceJson): ResourceJson {
   const { data: _, meta, ...rest } = resource;
   const { tag = [], ...others } = (meta ?? {}) as { tag?: readonly { readonly system?: string; readonly code?: string }[] };
   return { ...rest, meta: { ...others, tag: [...tag.filter((one) => !isSubsetted(one)), subsetted] } };
 }
 
 /**
- * A Binary that came as JSON, with content that is to be kept in chunks beside it; undefined for any other resource.
- * @throws InterlockError `business-rule` for what a Bundle gave without its content: written back, that would be lost
+ * A Binary whose content is to be kept in chunks: what came in its own format, or as much of it in JSON; undefined for any
+ * other resource.
  */
-export function incomingBinary(resource: ResourceJson): Incoming | undefined {
+export function incomingBinary(resource: ResourceJson, content: Incoming['content']): Incoming | undefined {
   if (resource.resourceType !== 'Binary') return undefined;
+  if (content !== undefined) return { resource: withoutData(resource), content };
   const { data } = resource;
-  const { tag = [] } = (resource['meta'] ?? {}) as { readonly tag?: readonly { readonly system?: string; readonly code?: string }[] };
-  if (data === undefined && tag.some(isSubsetted)) throw new InterlockError('business-rule', { detail: 'A Binary without its content (SUBSETTED) cannot be written back.' });
   if (typeof data !== 'string' || data.length <= maxInlineCharacters) return undefined;
   const bytes = Buffer.from(data, 'base64');
   return { resource: withoutData(resource), content: { source: once(bytes), maxBytes: bytes.length } };

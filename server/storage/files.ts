@@ -127,14 +127,16 @@ export class Files implements FileStore {
     const hash = createHash('sha256');
     let chunks = 0;
     let sizeBytes = 0;
-    let writing: Promise<void> = Promise.resolve();
+    // Two under way, so that MongoDB is not idle while the next is filled; no more, so that memory stays bounded.
+    let writing: readonly [Promise<void>, Promise<void>] = [Promise.resolve(), Promise.resolve()];
     const buffer = Buffer.allocUnsafeSlow(chunkBytes);
     let filled = 0;
     const flush = async (isLast: boolean): Promise<void> => {
-      await writing;
-      writing = this.#store(id, chunks, buffer.subarray(0, filled), isLast);
+      await writing[0];
+      const next = this.#store(id, chunks, buffer.subarray(0, filled), isLast);
       // Noticed where it is awaited.
-      writing.catch(() => undefined);
+      next.catch(() => undefined);
+      writing = [writing[1], next];
       chunks += 1;
       filled = 0;
       if (performance.now() - beatAtMs > beatMs) {
@@ -157,10 +159,10 @@ export class Files implements FileStore {
         }
       }
       await flush(true);
-      await writing;
+      await Promise.all(writing);
     } catch (cause) {
       // Nothing may arrive after what is here has been removed.
-      await writing.catch(() => undefined);
+      await Promise.allSettled(writing);
       throw cause;
     }
     return { id: id.toString('hex'), sizeBytes, chunks, sha256: hash.digest('hex') };

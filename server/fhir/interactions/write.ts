@@ -10,8 +10,7 @@ import { deletedResponse, expectedVersion, preferences, versionOfIfMatch, writeR
 import { patchOf } from './patch.ts';
 
 function incoming({ resource, request }: Exchange): Incoming {
-  if (request.content !== undefined) return { resource: resource!, content: request.content };
-  return incomingBinary(resource!) ?? plain(resource!, request.body);
+  return incomingBinary(resource!, request.content) ?? plain(resource!, request.body);
 }
 
 function plain(resource: ResourceJson, bytes: Buffer | undefined): Incoming {
