@@ -52,7 +52,7 @@ export function createHttpServer(services: Services): Server {
     fhirPath,
     fhirRouter({
       services: {
-        store: services.store, audit, auditEvents: services.auditEvents, nowMs: services.nowMs, values: services.values, terminology: services.terminology, baseUrl: fhirBaseUrl, cursors: new Cursors(services.keyring), document: (name) => documents.get(name),
+        store: services.store, audit, auditEvents: services.auditEvents, nowMs: services.nowMs, values: services.values, terminology: services.terminology, ...(services.integrity === undefined ? {} : { integrity: services.integrity }), baseUrl: fhirBaseUrl, cursors: new Cursors(services.keyring), document: (name) => documents.get(name),
         rules: new WriteRules({ profiles: config.profileValidation, invariants: config.writeInvariants }),
         limits: {
           maxResourceSizeBytes: config.maxResourceSizeBytes, maxBinarySizeBytes: config.maxBinarySizeBytes, maxBundleSizeBytes: config.maxBundleSizeBytes, maxBundleEntries: config.maxBundleEntries,

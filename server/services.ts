@@ -20,6 +20,7 @@ import { createSink } from './interfaces/sink.ts';
 import { defaultTenant, Keyring } from './kms/keyring.ts';
 import { LocalKeyProvider } from './kms/local-provider.ts';
 import { connectMongo, type MongoConnections } from './mongo/connect.ts';
+import { docsClient } from './docs.ts';
 import { isDataDirUsed, lockDataDir } from './mongo/data-lock.ts';
 import { MongoKeyStore } from './mongo/key-store.ts';
 import type { Log } from './observe/log.ts';
@@ -92,15 +93,16 @@ export async function openServices(options: ServicesOptions): Promise<Services> 
     const audit = opened(await openAuditTrail({ audit: mongo.audit, keyring, tenant: defaultTenant, epochId: epoch.id, log, flush: { appendTimeoutMs: config.auditAppendTimeoutMs, maxQueuedEntries: config.auditMaxQueuedEntries }, onFenced: () => options.onFatal(new InterlockError('audit-unavailable')) }), async (part) => part.close());
     await audit.record(serverRecord('start', nowMs()));
     for (const [use, count] of keyUse) await audit.record(keyRecord(use, count, nowMs()));
-    const store = opened(openStore({ app: mongo.app, keyring, tenant: defaultTenant, epoch, audit, log, values }), async (part) => part.close());
+    const store = opened(openStore({ app: mongo.app, keyring, tenant: defaultTenant, epoch, audit, log, values, indexing: { onJob: async (event) => audit.record(serverRecord(event, nowMs())) } }), async (part) => part.close());
     // The embedded database is this process's alone: what a killed one left is repaired before anything is served.
     if (mongo.embedded !== undefined) await store.repair({ alone: true });
+    await store.indexes.open();
     const auditReader = new AuditReader({ audit: mongo.audit, keyring, tenant: defaultTenant, site: { baseUrl: fhirBaseUrl, site: new URL(config.baseUrl).host } });
     const flood = opened(openFloodGuard({ trail: audit }), async (part) => part.close());
     const partners = new PartnerRegistry({ connection: mongo.app, keyring, audit: async (record) => audit.record(record), isRevoked: (serial) => pki.isRevoked(serial) });
     const terminology = new TerminologyService(store);
-    const guard: GuardServices = { store, audit, auditEvents: auditReader, nowMs, values, terminology };
-    const auth = opened(await createAuth({ app: mongo.app, keyring, audit, issuer: `${config.baseUrl}/oauth2`, fhirBaseUrl, log, nowMs, lifetimes: lifetimesOf(config), partnerOf: async (socket) => partnerNameOf(pki, socket) }), async (part) => part.close());
+    const guard: GuardServices = { store, audit, auditEvents: auditReader, nowMs, values, terminology, integrity: config.referenceIntegrity };
+    const auth = opened(await createAuth({ app: mongo.app, keyring, audit, issuer: `${config.baseUrl}/oauth2`, fhirBaseUrl, log, nowMs, lifetimes: lifetimesOf(config), ownClients: docsClient(config.baseUrl), partnerOf: async (socket) => partnerNameOf(pki, socket) }), async (part) => part.close());
     const channels = opened(
       await listening(config.mllpPort, 'INTERLOCK_MLLP_PORT', Channels.start({
         definitions: channelDefinitions(config, options.serve),
@@ -206,7 +208,7 @@ function keepPurged(channels: Channels, retentionMs: number, log: Log): NodeJS.T
 
 const system = { kind: 'job', id: 'interlock' } as const;
 
-function serverRecord(interaction: 'start' | 'stop', at: number): AuditRecord {
+function serverRecord(interaction: 'start' | 'stop' | 'index-start' | 'index-end', at: number): AuditRecord {
   return { at, kind: 'server', interaction, action: 'E', outcome: '0', requestId: randomUUID(), actor: system };
 }
 

@@ -32,6 +32,9 @@ export const catalogue = {
   'business-rule': { status: 422, issue: 'business-rule', text: 'The content breaks a rule of this server.' },
   'not-enumerable': { status: 422, issue: 'not-supported', text: 'The codes of the value set cannot be told here.' },
   'patch-failed': { status: 422, issue: 'processing', text: 'The patch cannot be applied to the current version; nothing was changed.' },
+  'reference-invalid': { status: 400, issue: 'not-found', text: 'A reference names a resource that does not exist here.' },
+  'reference-missing': { status: 422, issue: 'not-found', text: 'A reference names a resource that does not exist here.' },
+  'referenced': { status: 409, issue: 'conflict', text: 'Other resources refer to this one; change or delete them first, or with it in one transaction.' },
   'throttled': { status: 429, issue: 'throttled', text: 'Too many requests; wait and try again.' },
   // The server's own state
   'internal': { status: 500, issue: 'exception', text: 'Something went wrong here. The request id leads support to the cause.' },

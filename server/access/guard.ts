@@ -3,19 +3,17 @@ import { setTimeout as pause } from 'node:timers/promises';
 import type { AuditEntity, AuditRecord, AuditTrail } from '../audit/record.ts';
 import { InterlockError } from '../../resources/outcome/error.ts';
 import type { ValueContext } from '../../resources/search-values/index.ts';
-import type { AskedCriterion, Criterion, ParsedSearch, SettledSearch } from '../search/criteria.ts';
-import type { AuditOfWrite, ByteRange, FileManifest, ResourceJson, ResourceKey, SearchPage, Store, StoredVersion, VersionFacts, WriteResult } from '../storage/contract.ts';
+import type { ParsedSearch } from '../search/criteria.ts';
+import type { AuditOfWrite, ByteRange, FileManifest, ResourceJson, ResourceKey, Store, StoredVersion, VersionFacts, WriteResult } from '../storage/contract.ts';
 import type { AuditEventReader } from './audit-events.ts';
 import type { AccessContext, Permission } from './context.ts';
-import { permitted, reachableTypes, reachOf, reachToWrite, type Reach } from './decide.ts';
+import { recordOf, type AccessFacts } from './access-record.ts';
+import { reachableTypes, reachOf, reachToWrite, type Reach } from './decide.ts';
+import { searchAs, type SearchResult } from './guarded-search.ts';
 import { GuardedTransaction } from './guarded-transaction.ts';
-import { GovernedSearch } from './governed-search.ts';
-import { searchContained, type FoundPage } from './contained.ts';
 import { Integrity, type ReferenceIntegrity } from './integrity.ts';
-import { includedBy, type Included } from './include.ts';
-import { resolveCriterion } from './resolve.ts';
 import type { TerminologyService } from './terminology.ts';
-import { isGoverned, SecurityContexts, unconfined } from './security-context.ts';
+import { isGoverned, SecurityContexts } from './security-context.ts';
 import { assertReaches, notFound, sees, versionToPatch, versionToWrite } from './visible.ts';
 import { visibleHistory, type HistoryPart } from './visible-history.ts';
 
@@ -39,16 +37,6 @@ export interface Incoming {
   readonly bytes?: Buffer;
   /** Content that comes as a stream and is kept in chunks. Read only once the write is known to be permitted. */
   readonly content?: { readonly source: AsyncIterable<Uint8Array>; readonly maxBytes: number };
-}
-
-/** What the audit says of an access before its outcome is known. */
-export interface AccessFacts {
-  readonly interaction: string;
-  readonly action: AuditRecord['action'];
-  readonly type?: string;
-  readonly id?: string;
-  readonly versionId?: number;
-  readonly query?: string;
 }
 
 interface Disclosed {
@@ -125,17 +113,14 @@ export class GuardedRepository {
    * @param query the request as it came, for the sealed audit entry
    * @throws InterlockError `forbidden`, `too-costly`
    */
-  async search(asked: ParsedSearch, query: string, after?: string): Promise<FoundPage & { included: readonly StoredVersion[]; isIncludeCut: boolean }> {
+  async search(asked: ParsedSearch, query: string, after?: string): Promise<SearchResult> {
     const [only] = asked.types;
     return this.#reading({ interaction: asked.types.length === 1 ? 'search-type' : 'search-system', action: 'E', ...(asked.types.length === 1 && only !== undefined ? { type: only } : {}), query }, async (disclosed) => {
       const types = asked.types.length > 0 ? asked.types : reachableTypes(this.context, ['s']).filter((type) => type !== 'AuditEvent');
       if (types.length === 0) throw new InterlockError('forbidden', { rule: 'scope: no s on any type' });
-      const search: SettledSearch = { ...asked, where: await this.#resolved(asked.where, types) };
-      const page: FoundPage = only === 'AuditEvent' && types.length === 1 ? await this.#searchTrail(search, after) : await this.#searchStore(search, types, after);
-      const { versions, isCut: isIncludeCut } = await this.#included(search, page.matches);
-      const included = await this.#contexts.visible(versions, ['r', 's']);
-      this.#note(disclosed, [...page.matches, ...included]);
-      return { ...page, included, isIncludeCut };
+      const page = await searchAs({ ...this.#services, context: this.context, contexts: this.#contexts }, asked, types, after);
+      this.#note(disclosed, [...page.matches, ...page.included]);
+      return page;
     });
   }
 
@@ -287,31 +272,6 @@ export class GuardedRepository {
     }
   }
 
-  /** What a search asks, its chains and value sets looked up as the caller. */
-  async #resolved(asked: AskedCriterion, types: readonly string[]): Promise<Criterion> {
-    const { store, auditEvents, values, terminology } = this.#services;
-    return resolveCriterion(asked, types, { context: this.context, values, terminology: terminology?.of(this.context), search: async (request) => (request.types.includes('AuditEvent') ? auditEvents : store).search(request) });
-  }
-
-  async #searchStore(search: SettledSearch, types: readonly string[], after: string | undefined): Promise<FoundPage> {
-    if (types.some(isGoverned)) return new GovernedSearch(this.#services.store, this.context, this.#contexts).page(search, types, after);
-    const { where, sort, count, total, contained } = search;
-    const request = { types, where, sort, count, total, ...(after === undefined ? {} : { after }) };
-    if (contained !== undefined) return searchContained({ ...this.#services, context: this.context }, request, contained);
-    return this.#services.store.search({ ...request, where: permitted(this.context, types, where) });
-  }
-
-  async #searchTrail(search: SettledSearch, after: string | undefined): Promise<SearchPage> {
-    const where = permitted(this.context, ['AuditEvent'], search.where);
-    return this.#services.auditEvents.search({ types: ['AuditEvent'], where, sort: search.sort, count: search.count, total: search.total, ...(after === undefined ? {} : { after }) });
-  }
-
-  /** Resources that the matches refer to, or that refer to them: each only if the caller may read or search its type, and sees it. */
-  async #included(search: ParsedSearch, matches: readonly StoredVersion[]): Promise<Included> {
-    if (search.include.length === 0 && search.revInclude.length === 0) return { versions: [], isCut: false };
-    return includedBy(this.#services, unconfined(this.context), search, matches);
-  }
-
   async #disclose(disclosed: Disclosed, reach: Reach, version: StoredVersion | undefined): Promise<StoredVersion> {
     const isSeen = version !== undefined && (isGoverned(version.type) ? (await this.#contexts.visible([version], ['r'])).length > 0 : sees(reach, version, this.#services.values));
     if (!isSeen) throw notFound(version !== undefined);
@@ -394,27 +354,7 @@ export class GuardedRepository {
   }
 
   #record(facts: AccessFacts, error?: unknown): AuditRecord {
-    const { context } = this;
-    const failure =
-      error === undefined
-        ? { outcome: '0' as const }
-        : error instanceof InterlockError
-          ? { outcome: error.status >= 500 ? ('8' as const) : ('4' as const), error: error.code, ...(error.options.rule === undefined ? {} : { rule: error.options.rule }) }
-          : { outcome: '8' as const, error: 'internal' as const };
-    const target = facts.type !== undefined && facts.id !== undefined ? { entities: [{ type: facts.type, id: facts.id, ...(facts.versionId === undefined ? {} : { versionId: facts.versionId }) }] } : {};
-    return {
-      at: this.#services.nowMs(),
-      kind: 'rest',
-      interaction: facts.interaction,
-      action: facts.action,
-      requestId: context.requestId,
-      actor: context.actor,
-      purposeOfUse: context.purposeOfUse,
-      ...failure,
-      ...target,
-      ...(facts.query === undefined ? {} : { query: facts.query }),
-      ...(this.#channel === undefined ? {} : { channel: this.#channel }),
-    };
+    return recordOf(facts, { context: this.context, at: this.#services.nowMs(), ...(this.#channel === undefined ? {} : { channel: this.#channel }) }, error);
   }
 }
 

@@ -3,9 +3,10 @@ import { InterlockError } from '../../resources/outcome/error.ts';
 import type { ValueContext } from '../../resources/search-values/index.ts';
 import type { Terminology } from '../../resources/terminology/contract.ts';
 import type { AskedCriterion } from '../search/criteria.ts';
-import type { AuditOfWrite, PreparedWrite, ResourceJson, SearchPage, SearchRequest, StoredVersion, StoreTransaction, WriteResult } from '../storage/contract.ts';
+import type { AuditOfWrite, PreparedWrite, ResourceJson, ResourceKey, SearchPage, SearchRequest, StoredVersion, StoreTransaction, WriteResult } from '../storage/contract.ts';
 import type { AccessContext } from './context.ts';
 import { permitted, reachOf, reachToWrite, type Reach } from './decide.ts';
+import { Integrity, type ReferenceIntegrity, type Referring } from './integrity.ts';
 import { resolveCriterion } from './resolve.ts';
 import { isGoverned, SecurityContexts } from './security-context.ts';
 import { assertReaches, notFound, sees, versionToPatch, versionToWrite } from './visible.ts';
@@ -27,6 +28,7 @@ interface Inside {
   readonly terminology?: Terminology | undefined;
   readonly auditOfWrite: AuditOfWrite;
   readonly results: WriteResult[];
+  readonly integrity: ReferenceIntegrity;
   /** What searches inside the transaction disclosed, for the audit. */
   readonly found: StoredVersion[];
 }
@@ -34,6 +36,10 @@ interface Inside {
 /** Guarded access inside one transaction: each step is decided by the same context as outside. */
 export class GuardedTransaction {
   readonly #inside: Inside;
+  /** What was written, by `Type/id`: its references are checked at the end, when all that they may lead to is there. */
+  readonly #referring = new Map<string, Referring>();
+  readonly #deleted: ResourceKey[] = [];
+  #isChecked = false;
   readonly #contexts: SecurityContexts;
 
   constructor(inside: Inside) {
@@ -57,7 +63,8 @@ export class GuardedTransaction {
     // The audit trail is in no snapshot.
     const search = async (request: SearchRequest): Promise<SearchPage> => {
       if (request.types.includes('AuditEvent')) throw new InterlockError('search-unsupported');
-      return tx.search(request);
+      // A count that takes too long would end the transaction.
+      return tx.search({ ...request, total: 'none' });
     };
     const where = await resolveCriterion(asked, types, { context, values, terminology, search });
     const page = await tx.search({ types, where: permitted(context, types, where), sort: [], count: limit, total: 'none' });
@@ -83,6 +90,7 @@ export class GuardedTransaction {
     for (const write of writes) this.assertMayCreate(write);
     const results = await this.#inside.tx.createMany(writes.map((write) => write.prepared), this.#inside.auditOfWrite);
     this.#inside.results.push(...results);
+    for (const [index, write] of writes.entries()) this.#refers(write, results[index]!);
     return results;
   }
 
@@ -95,6 +103,7 @@ export class GuardedTransaction {
     assertReaches(reachToWrite(context, write.type, ['u']), write.resource, write.id, values);
     const result = await tx.write(write.prepared, auditOfWrite, { ifMatch: write.ifMatch ?? 0 });
     results.push(result);
+    this.#refers(write, result);
     return result;
   }
 
@@ -106,6 +115,7 @@ export class GuardedTransaction {
     assertReaches(reach, write.resource, write.id, this.#inside.values);
     const result = await tx.write(write.prepared, auditOfWrite, expected === undefined ? {} : { ifMatch: expected });
     this.#inside.results.push(result);
+    this.#refers(write, result);
     return result;
   }
 
@@ -122,6 +132,7 @@ export class GuardedTransaction {
     assertReaches(toWrite, write.resource, id, values);
     const result = await tx.write(write.prepared, auditOfWrite, { ifMatch: current.versionId });
     results.push(result);
+    this.#refers(write, result);
     return result;
   }
 
@@ -130,8 +141,30 @@ export class GuardedTransaction {
     const { context, tx, auditOfWrite } = this.#inside;
     const expected = await this.#expected(reachToWrite(context, type, ['d']), type, id, ifMatch);
     const result = await tx.remove(type, id, auditOfWrite, expected === undefined ? {} : { ifMatch: expected });
-    if (result !== undefined) this.#inside.results.push(result);
+    if (result !== undefined) {
+      this.#inside.results.push(result);
+      this.#deleted.push({ type, id });
+    }
     return result;
+  }
+
+  /**
+   * Checks what was written and deleted as a whole; called at the end, before the commit, unless the work has done so. A transaction may so delete
+   * together what refers to each other, and create what refers to what it creates.
+   * @throws MissingReference `reference-invalid`, `reference-missing`; ReferencedResource `referenced`
+   */
+  async assertIntegrity(): Promise<void> {
+    if (this.#isChecked) return;
+    this.#isChecked = true;
+    const { tx, context, values, integrity } = this.#inside;
+    const check = new Integrity({ reads: tx, context, values, level: integrity });
+    await check.assertTargets([...this.#referring.values()]);
+    await check.assertUnreferenced(this.#deleted);
+  }
+
+  #refers({ type, id, resource }: TransactionWrite, { version }: WriteResult): void {
+    const previous = async (): Promise<StoredVersion | undefined> => (version.versionId === 1 ? undefined : this.#inside.tx.vread(type, id, version.versionId - 1));
+    this.#referring.set(`${type}/${id}`, { type, id, resource, previous });
   }
 
   /** Undefined for what its security context hides. */

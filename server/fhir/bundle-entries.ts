@@ -13,13 +13,15 @@ export interface BundleEntry {
   readonly resource?: ResourceJson;
   /** The resource's bytes as they stand in the Bundle. */
   readonly bytes?: Buffer;
+  /** Of a PATCH: a JSON Patch in a Binary, or a FHIRPath Patch in Parameters (https://hl7.org/fhir/R4/http.html#patch). */
+  readonly patch?: { readonly contentType: string; readonly body: Buffer };
   readonly ifMatch?: string;
   readonly ifNoneMatch?: string;
   readonly ifNoneExist?: string;
   readonly ifModifiedSince?: string;
 }
 
-const methods = new Set(['GET', 'HEAD', 'POST', 'PUT', 'DELETE']);
+const methods = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE']);
 
 /**
  * Reads the entries of a Bundle that was posted.
@@ -50,11 +52,19 @@ function readEntry(entry: unknown, index: number, bytes: Buffer | undefined, bas
     ...(typeof fullUrl === 'string' ? { fullUrl } : {}),
     ...(needsResource ? { resource: resource as ResourceJson } : {}),
     ...(needsResource && bytes !== undefined ? { bytes } : {}),
+    ...(method === 'PATCH' ? { patch: patchIn(resource, bytes, expression) } : {}),
     ...textOf(request, 'ifMatch'),
     ...textOf(request, 'ifNoneMatch'),
     ...textOf(request, 'ifNoneExist'),
     ...textOf(request, 'ifModifiedSince'),
   };
+}
+
+function patchIn(resource: unknown, bytes: Buffer | undefined, expression: string): { contentType: string; body: Buffer } {
+  if (isRecord(resource) && resource['resourceType'] === 'Parameters') return { contentType: 'application/fhir+json', body: bytes ?? Buffer.from(JSON.stringify(resource)) };
+  const { resourceType, contentType, data } = isRecord(resource) ? resource : {};
+  if (resourceType !== 'Binary' || typeof contentType !== 'string' || typeof data !== 'string') throw new InterlockError('structure-invalid', { expression: `${expression}.resource`, detail: 'A patch in a Bundle is a Binary or Parameters.' });
+  return { contentType, body: Buffer.from(data, 'base64') };
 }
 
 function textOf<K extends string>(request: Record<string, unknown>, name: K): { [key in K]?: string } {

@@ -1,6 +1,7 @@
-import { isResourceType } from '../../resources/definitions/index.ts';
+import { isResourceType, structureOf } from '../../resources/definitions/index.ts';
 import { InterlockError } from '../../resources/outcome/error.ts';
 import { rewriteStrings } from '../../resources/validate/index.ts';
+import { nodeOf } from '../../resources/validate/nodes.ts';
 import type { ResourceJson } from '../storage/contract.ts';
 import type { BundleEntry } from './bundle-entries.ts';
 import { conditionOf } from './conditions.ts';
@@ -48,24 +49,86 @@ function isConditional(reference: string): boolean {
   return mark > 0 && isResourceType(reference.slice(0, mark));
 }
 
+/** What an entry of the Bundle becomes. */
+export interface EntryTarget {
+  readonly type: string;
+  readonly id: string;
+  /** It will be created, and so have one version. */
+  readonly isNew: boolean;
+}
+
+/** Finds what a reference in an entry leads to: as `Type/id`, if that is not what it says already. */
+export type Resolve = (text: string) => string | undefined;
+
 /**
- * Replaces references to entries of the same Bundle, and conditional ones, by `Type/id`: wherever the URL stands as a
- * whole value, and inside narrative. Bytes are edited in place, so that decimals keep their precision.
+ * Resolves references within a Bundle (https://hl7.org/fhir/R4/bundle.html#references): by the full URL of an entry, with or
+ * without a version; relative ones against the base of the referring entry's own full URL, or this server's.
+ *
+ * @param targets by full URL
+ * @param conditional by the reference as written
  */
-export function rewriteReferences(resource: ResourceJson, bytes: Buffer | undefined, urls: ReadonlyMap<string, string>): { resource: ResourceJson; bytes: Buffer } {
+export function entryResolver(baseUrl: string, targets: ReadonlyMap<string, EntryTarget>, conditional: ReadonlyMap<string, string>): (fullUrl: string | undefined) => Resolve {
+  const byUrl = new Map([...targets].flatMap(([url, target]) => (/^[A-Z][A-Za-z]+\/[^/]+$/.test(url) ? [[url, target], [`${baseUrl}/${url}`, target]] as const : [[url, target]] as const)));
+  return (fullUrl) => {
+    const base = /^(?<base>https?:\/\/.+)\/[A-Z][A-Za-z]+\/[^/]+$/.exec(fullUrl ?? '')?.groups?.['base'] ?? baseUrl;
+    return (text) => {
+      const [plain = '', version] = text.split('/_history/');
+      const target = byUrl.get(plain) ?? byUrl.get(`${base}/${plain}`);
+      if (target === undefined) return conditional.get(text);
+      const resolved = `${target.type}/${target.id}${version === undefined ? '' : `/_history/${target.isNew ? '1' : version}`}`;
+      return resolved === text ? undefined : resolved;
+    };
+  };
+}
+
+/**
+ * Replaces references to entries of the same Bundle, and conditional ones, by `Type/id`: in references, in elements of type
+ * uri, url, oid and uuid, and in the links of narrative; canonical URLs stay (https://hl7.org/fhir/R4/http.html#trules).
+ * Bytes are edited in place, so that decimals keep their precision.
+ */
+export function rewriteReferences(resource: ResourceJson, bytes: Buffer | undefined, resolve: Resolve): { resource: ResourceJson; bytes: Buffer } {
   const before = bytes ?? Buffer.from(JSON.stringify(resource));
+  const uris = uriNames(resource.resourceType);
   let changed = false;
   const after = rewriteStrings(before, (name, text) => {
-    const replaced = name === 'div' ? inNarrative(text, urls) : name === 'reference' || text.startsWith('urn:') ? urls.get(text) : undefined;
+    const isUri = name === 'reference' || (uris.has(name) && /^[a-z]+:/.test(text));
+    const replaced = name === 'div' ? inNarrative(text, resolve) : isUri && !text.startsWith('#') ? resolve(text) : undefined;
     changed ||= replaced !== undefined;
     return replaced;
   });
   return changed ? { resource: JSON.parse(after.toString()) as ResourceJson, bytes: after } : { resource, bytes: before };
 }
 
-function inNarrative(div: string, urls: ReadonlyMap<string, string>): string | undefined {
-  if (!div.includes('urn:uuid:')) return undefined;
-  return div.replaceAll(/urn:uuid:[0-9a-fA-F-]{36}/g, (url) => urls.get(url) ?? url);
+/** The targets of `<a href>` and `<img src>`. */
+function inNarrative(div: string, resolve: Resolve): string | undefined {
+  const after = div.replaceAll(/(\s(?:href|src)\s*=\s*)(?:"([^"]*)"|'([^']*)')/g, (whole, start: string, double?: string, single?: string) => {
+    const replaced = resolve((double ?? single ?? '').replaceAll('&amp;', '&'));
+    return replaced === undefined ? whole : `${start}"${replaced}"`;
+  });
+  return after === div ? undefined : after;
+}
+
+const uriNamesByType = new Map<string, ReadonlySet<string>>();
+const uriTypes: ReadonlySet<string> = new Set(['uri', 'url', 'oid', 'uuid']);
+
+/** Names of the properties, at any depth of a type, that hold a URI which is not a canonical one. */
+function uriNames(type: string): ReadonlySet<string> {
+  let names = uriNamesByType.get(type);
+  if (names !== undefined) return names;
+  const [found, canonical, seen, pending] = [new Set<string>(), new Set<string>(), new Set([type]), [type]];
+  for (let name = pending.pop(); name !== undefined; name = pending.pop()) {
+    if (structureOf(name.split('.', 1)[0]!) === undefined) continue;
+    for (const [property, { kind, type: of }] of nodeOf(name).properties) {
+      if (kind === 'primitive' && uriTypes.has(of)) found.add(property);
+      if (kind === 'primitive' && of === 'canonical') canonical.add(property);
+      if (kind !== 'node' || seen.has(of)) continue;
+      seen.add(of);
+      pending.push(of);
+    }
+  }
+  names = found.difference(canonical);
+  uriNamesByType.set(type, names);
+  return names;
 }
 
 /** Calls back for every string of a JSON tree with the name of the member that holds it. */

@@ -1,25 +1,29 @@
 import { InterlockError } from '../../resources/outcome/error.ts';
 import { assertValid } from '../../resources/validate/index.ts';
 import { reachOf } from '../access/decide.ts';
+import type { Incoming } from '../access/guard.ts';
 import type { GuardedTransaction, TransactionWrite } from '../access/guarded-transaction.ts';
+import { MissingReference, ReferencedResource } from '../access/integrity.ts';
 import type { StoredVersion, WriteResult } from '../storage/contract.ts';
 import type { BundleEntry } from './bundle-entries.ts';
 import { conditionOf, type Condition } from './conditions.ts';
 import type { Exchange, FhirResponse } from './exchange.ts';
 import { newId } from './ids.ts';
 import type { RunEntry } from './interactions/bundle.ts';
-import { conditionalReferences, rewriteReferences } from './references.ts';
-import { failureResponse, preferences, resourceResponse, versionHeaders, versionOfIfMatch, writeResponse } from './responses.ts';
+import { patchOf, type Patch } from './interactions/patch.ts';
+import { conditionalReferences, entryResolver, rewriteReferences, type EntryTarget } from './references.ts';
+import { deletedResponse, expectedVersion, failureResponse, preferences, versionOfIfMatch, writeResponse } from './responses.ts';
 import { routeOf, splitUrl } from './routes.ts';
 import { assertWhole } from './shape.ts';
 
 /** A write of the Bundle, before it is known which resource a condition matches. */
 interface PlannedWrite {
   readonly entry: BundleEntry;
-  readonly kind: 'create' | 'update' | 'delete';
+  readonly kind: 'create' | 'update' | 'patch' | 'delete';
   readonly type: string;
   readonly id?: string;
   readonly condition?: Condition;
+  readonly change?: Patch;
 }
 
 /** Which resource a write concerns, once its condition was looked up. */
@@ -27,6 +31,8 @@ interface Target {
   readonly id: string;
   /** The resource that a condition matched. */
   readonly match?: StoredVersion;
+  /** Further ones, where a delete may concern several. */
+  readonly others?: readonly StoredVersion[];
 }
 
 /**
@@ -39,29 +45,30 @@ interface Target {
  * @throws InterlockError with the failing entry as its expression
  */
 export async function transact(exchange: Exchange, entries: readonly BundleEntry[], run: RunEntry): Promise<FhirResponse[]> {
-  const writes = entries.filter((entry) => !isRead(entry)).map((entry) => within(entry, () => plan(entry)));
+  const writes = entries.filter((entry) => !isRead(entry)).map((entry) => within(entry, () => plan(exchange, entry)));
   for (const entry of entries.filter(isRead)) within(entry, () => assertReadable(exchange, entry));
   const references = await conditionalReferences(exchange, writes.map(({ entry }) => entry));
   const claims = [...new Set(writes.flatMap((write) => write.condition?.claims ?? []))].sort();
   const responses = new Map<BundleEntry, FhirResponse>();
 
-  let made: { readonly key: string; readonly ready: Map<PlannedWrite, TransactionWrite> } | undefined;
-  const prepared = async (targets: ReadonlyMap<PlannedWrite, Target>): Promise<Map<PlannedWrite, TransactionWrite>> => {
+  let made: { readonly key: string; readonly ready: Ready } | undefined;
+  const prepared = (targets: ReadonlyMap<PlannedWrite, Target>): Ready => {
     const key = writes.map((write) => targets.get(write)!.id).join(' ');
-    if (made?.key !== key) made = { key, ready: await prepareAll(exchange, writes, targets, references) };
+    if (made?.key !== key) made = { key, ready: prepareAll(exchange, writes, targets, references) };
     return made.ready;
   };
   // An update that matches nothing creates its resource under the id that it brings, if any.
   const unconditional = new Map(writes.map((write) => [write, { id: write.id ?? (write.kind === 'update' ? write.entry.resource?.id : undefined) ?? newId() }]));
   if (writes.length > 0) {
-    await prepared(unconditional);
+    prepared(unconditional);
     await exchange.guard.transaction({ interaction: 'transaction', action: 'E' }, async (tx) => {
       responses.clear();
       await tx.claim(claims);
-      const targets = await resolve(tx, writes, unconditional);
+      const targets = await resolve(exchange, tx, writes, unconditional);
       assertDistinct(writes, targets);
-      const ready = await prepared(targets);
+      const ready = prepared(targets);
       await apply(exchange, tx, writes, targets, ready, responses);
+      await assertIntegrity(tx, writes, targets);
     });
   } else await exchange.guard.recordAccess({ interaction: 'transaction', action: 'E' });
   for (const entry of entries.filter(isRead)) {
@@ -85,7 +92,7 @@ function assertReadable({ context }: Exchange, entry: BundleEntry): void {
   if (type !== undefined) reachOf(context, type, [interaction === 'search' ? 's' : 'r']);
 }
 
-function plan(entry: BundleEntry): PlannedWrite {
+function plan({ services }: Exchange, entry: BundleEntry): PlannedWrite {
   const { path, query } = splitUrl(entry.url);
   const route = routeOf(entry.method, path);
   if (route.type === undefined) throw new InterlockError('request-invalid', { detail: 'A transaction entry must name a resource type.' });
@@ -100,6 +107,12 @@ function plan(entry: BundleEntry): PlannedWrite {
       return { entry, kind: 'update', type, ...(id === undefined ? {} : { id }) };
     case 'conditional-update':
       return { entry, kind: 'update', type, condition: condition ?? conditionOf(type, '') };
+    case 'patch':
+    case 'conditional-patch':
+      return {
+        entry, kind: 'patch', type, change: patchOf(entry.patch!.contentType, entry.patch!.body, services.limits, services.rules),
+        ...(id === undefined ? { condition: condition ?? conditionOf(type, '') } : { id }),
+      };
     case 'delete':
       return { entry, kind: 'delete', type, ...(id === undefined ? {} : { id }) };
     case 'conditional-delete':
@@ -122,17 +135,17 @@ function assertDistinct(writes: readonly PlannedWrite[], targets: ReadonlyMap<Pl
   // Changes first, so that a met create is compared with all of them.
   for (const write of [...writes.filter((one) => !isMet(one)), ...writes.filter(isMet)]) {
     const { entry, kind, type, condition } = write;
-    const { id, match } = targets.get(write)!;
+    const { id, match, others = [] } = targets.get(write)!;
     const isUnmet = condition !== undefined && match === undefined;
     if (isUnmet && kind === 'delete') continue;
-    const keys = [`${type}/${id}`, ...(isUnmet ? [`${type}?${condition.text}`] : [])];
+    const keys = [`${type}/${id}`, ...others.map((other) => `${type}/${other.id}`), ...(isUnmet ? [`${type}?${condition.text}`] : [])];
     for (const key of keys) assertFirst(key, entry);
     if (!isMet(write)) for (const key of keys) once.add(key);
   }
 }
 
 /** Looks up every condition inside the snapshot, after its claim. */
-async function resolve(tx: GuardedTransaction, writes: readonly PlannedWrite[], fresh: ReadonlyMap<PlannedWrite, Target>): Promise<Map<PlannedWrite, Target>> {
+async function resolve({ services }: Exchange, tx: GuardedTransaction, writes: readonly PlannedWrite[], fresh: ReadonlyMap<PlannedWrite, Target>): Promise<Map<PlannedWrite, Target>> {
   const targets = new Map<PlannedWrite, Target>();
   for (const write of writes) {
     const { condition } = write;
@@ -140,45 +153,46 @@ async function resolve(tx: GuardedTransaction, writes: readonly PlannedWrite[], 
       targets.set(write, fresh.get(write)!);
       continue;
     }
-    const matches = await withinAsync(write.entry, () => tx.find([write.type], condition.where, 2));
-    if (matches.length > 1) throw new InterlockError('multiple-matches', { expression: `Bundle.entry[${write.entry.index}]` });
-    const [match] = matches;
+    const most = write.kind === 'delete' ? services.limits.maxConditionalDeletes : 1;
+    const matches = await withinAsync(write.entry, () => tx.find([write.type], condition.where, most + 1));
+    if (matches.length > most || (matches.length > 1 && write.entry.ifMatch !== undefined)) throw new InterlockError('multiple-matches', { expression: `Bundle.entry[${write.entry.index}]` });
+    const [match, ...others] = matches;
+    if (match === undefined && write.kind === 'patch') throw new InterlockError('not-found', { detail: 'Nothing matches the criteria.', expression: `Bundle.entry[${write.entry.index}]` });
     const sentId = write.kind === 'update' ? write.entry.resource?.id : undefined;
     if (match !== undefined && sentId !== undefined && sentId !== match.id) {
       throw new InterlockError('request-invalid', { detail: 'The id in the resource is not that of the resource that matches.', expression: `Bundle.entry[${write.entry.index}]` });
     }
-    targets.set(write, match === undefined ? fresh.get(write)! : { id: match.id, match });
+    targets.set(write, match === undefined ? fresh.get(write)! : { id: match.id, match, others });
   }
   return targets;
 }
 
-/** Rewrites references, validates, and seals every resource that is written. */
-async function prepareAll(exchange: Exchange, writes: readonly PlannedWrite[], targets: ReadonlyMap<PlannedWrite, Target>, references: ReadonlyMap<string, string>): Promise<Map<PlannedWrite, TransactionWrite>> {
-  const urls = new Map(references);
+/** What could be made ready before the database transaction, and how what could not is made. */
+interface Ready {
+  readonly writes: ReadonlyMap<PlannedWrite, TransactionWrite>;
+  readonly made: (write: PlannedWrite, incoming: Incoming, id: string) => TransactionWrite;
+}
+
+/** Rewrites references, validates, and seals every resource that is written as a whole. */
+function prepareAll({ services }: Exchange, writes: readonly PlannedWrite[], targets: ReadonlyMap<PlannedWrite, Target>, references: ReadonlyMap<string, string>): Ready {
+  const byUrl = new Map<string, EntryTarget>();
   for (const write of writes) {
-    if (write.entry.fullUrl !== undefined && write.kind !== 'delete') urls.set(write.entry.fullUrl, `${write.type}/${targets.get(write)!.id}`);
+    const { id, match } = targets.get(write)!;
+    if (write.entry.fullUrl !== undefined && write.kind !== 'delete') byUrl.set(write.entry.fullUrl, { type: write.type, id, isNew: match === undefined && write.kind === 'create' });
   }
-  const ready = new Map<PlannedWrite, TransactionWrite>();
-  for (const write of writes) {
-    const { entry, type } = write;
-    if (entry.resource === undefined) continue;
-    const { id } = targets.get(write)!;
-    const rewritten = rewriteReferences(entry.resource, entry.bytes, urls);
+  const resolverOf = entryResolver(services.baseUrl, byUrl, references);
+  const made = ({ entry, type, kind }: PlannedWrite, { resource, bytes }: Incoming, id: string): TransactionWrite =>
     within(entry, () => {
+      const rewritten = rewriteReferences(resource, bytes, resolverOf(entry.fullUrl));
       assertValid(rewritten.resource);
-      exchange.services.rules?.assert(rewritten.resource);
+      services.rules?.assert(rewritten.resource);
       assertWhole(rewritten.resource);
+      const ifMatch = kind === 'update' ? expectedVersion(entry) : undefined;
+      return { type, id, resource: rewritten.resource, prepared: services.store.prepare(rewritten.resource, id, rewritten.bytes), ...(ifMatch === undefined ? {} : { ifMatch }) };
     });
-    const ifMatch = versionOfIfMatch(entry.ifMatch);
-    ready.set(write, {
-      type,
-      id,
-      resource: rewritten.resource,
-      prepared: exchange.services.store.prepare(rewritten.resource, id, rewritten.bytes),
-      ...(ifMatch === undefined ? {} : { ifMatch }),
-    });
-  }
-  return ready;
+  const whole = writes.filter(({ entry }) => entry.resource !== undefined);
+  const incoming = ({ resource, bytes }: BundleEntry): Incoming => ({ resource: resource!, ...(bytes === undefined ? {} : { bytes }) });
+  return { writes: new Map(whole.map((write) => [write, made(write, incoming(write.entry), targets.get(write)!.id)])), made };
 }
 
 async function apply(
@@ -186,24 +200,47 @@ async function apply(
   tx: GuardedTransaction,
   writes: readonly PlannedWrite[],
   targets: ReadonlyMap<PlannedWrite, Target>,
-  ready: ReadonlyMap<PlannedWrite, TransactionWrite>,
+  { writes: ready, made }: Ready,
   responses: Map<BundleEntry, FhirResponse>,
 ): Promise<void> {
-  const answer = ({ entry }: PlannedWrite, result: WriteResult) => responses.set(entry, writeResponse(result.created ? 201 : 200, result.version, exchange.services.baseUrl, preferences(exchange.request.headers.prefer), exchange.services.rules));
+  const prefer = preferences(exchange.request.headers.prefer);
+  const answer = ({ entry }: PlannedWrite, result: WriteResult) => responses.set(entry, writeResponse(result.created ? 201 : 200, result.version, exchange.services.baseUrl, prefer, exchange.services.rules));
   const ofKind = (kind: PlannedWrite['kind']) => writes.filter((write) => write.kind === kind);
   for (const write of ofKind('delete')) {
-    const { id, match } = targets.get(write)!;
+    const { id, match, others = [] } = targets.get(write)!;
     const result = write.condition !== undefined && match === undefined ? undefined : await withinAsync(write.entry, () => tx.remove(write.type, id, versionOfIfMatch(write.entry.ifMatch)));
-    responses.set(write.entry, { status: 204, headers: result === undefined ? {} : versionHeaders(result.version) });
+    for (const other of others) await withinAsync(write.entry, () => tx.remove(other.type, other.id));
+    responses.set(write.entry, deletedResponse(result?.version, prefer));
   }
   const creates = ofKind('create').filter((write) => targets.get(write)!.match === undefined);
   for (const write of creates) within(write.entry, () => tx.assertMayCreate(ready.get(write)!));
   for (const [index, result] of (await tx.create(creates.map((write) => ready.get(write)!))).entries()) answer(creates[index]!, result);
   for (const write of ofKind('create')) {
     const { match } = targets.get(write)!;
-    if (match !== undefined) responses.set(write.entry, resourceResponse(200, match, { Location: `${exchange.services.baseUrl}/${match.type}/${match.id}/_history/${match.versionId}` }));
+    if (match !== undefined) responses.set(write.entry, writeResponse(200, match, exchange.services.baseUrl, prefer));
   }
-  for (const write of ofKind('update')) answer(write, await withinAsync(write.entry, () => tx.update(ready.get(write)!)));
+  for (const write of ofKind('update')) {
+    const isChosenHere = write.condition !== undefined && targets.get(write)!.match === undefined && write.entry.resource?.id === undefined;
+    answer(write, await withinAsync(write.entry, () => (isChosenHere ? tx.createByUpdate(ready.get(write)!) : tx.update(ready.get(write)!))));
+  }
+  for (const write of ofKind('patch')) {
+    const { id } = targets.get(write)!;
+    answer(write, await withinAsync(write.entry, () => tx.patch(write.type, id, (current) => made(write, write.change!(current), id), versionOfIfMatch(write.entry.ifMatch))));
+  }
+}
+
+/** Checks references and deletions once everything is there, and names the entry at fault. */
+async function assertIntegrity(tx: GuardedTransaction, writes: readonly PlannedWrite[], targets: ReadonlyMap<PlannedWrite, Target>): Promise<void> {
+  try {
+    await tx.assertIntegrity();
+  } catch (error) {
+    const of = error instanceof MissingReference || error instanceof ReferencedResource ? error.of : undefined;
+    const write = writes.find((one) => {
+      const { id, others = [] } = targets.get(one)!;
+      return one.type === of?.type && (id === of.id || others.some((other) => other.id === of.id));
+    });
+    throw write === undefined ? error : named(error, write.entry);
+  }
 }
 
 /** Names the entry in whatever an entry's work throws. */
@@ -225,8 +262,9 @@ async function withinAsync<T>(entry: BundleEntry, work: () => Promise<T>): Promi
 
 function named(error: unknown, { index }: BundleEntry): unknown {
   if (!(error instanceof InterlockError)) return error;
+  if (error.options.expression?.startsWith('Bundle.entry[') === true) return error;
   const place = `Bundle.entry[${index}]`;
-  const at = (expression: string | undefined) => (expression === undefined ? place : expression.startsWith('Bundle.entry[') ? expression : `${place}.resource.${expression}`);
+  const at = (expression: string | undefined) => (expression === undefined ? place : expression.startsWith('Bundle.entry[') ? expression : `${place}.resource${expression.replace(/^[A-Z][A-Za-z]*/, '')}`);
   const { issues, ...options } = error.options;
   return new InterlockError(error.code, {
     ...options,

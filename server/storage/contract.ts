@@ -121,6 +121,18 @@ export interface HistoryRequest {
   readonly after?: string;
 }
 
+/** Which resource. */
+export interface ResourceKey {
+  readonly type: string;
+  readonly id: string;
+}
+
+/** Where a resource stands now. */
+export interface Standing {
+  readonly versionId: number;
+  readonly deleted: boolean;
+}
+
 /** Reads, all under one snapshot if called on a {@link StoreTransaction}. */
 export interface StoreReads {
   /** Current version, deletions included; undefined if the id never existed. */
@@ -129,6 +141,10 @@ export interface StoreReads {
   readMany(refs: readonly { readonly type: string; readonly id: string }[]): Promise<StoredVersion[]>;
   vread(type: string, id: string, versionId: number): Promise<StoredVersion | undefined>;
   search(request: SearchRequest): Promise<SearchPage>;
+  /** Where resources stand, by `Type/id`, without their content being read; those that never existed are left out. */
+  standing(keys: readonly ResourceKey[]): Promise<ReadonlyMap<string, Standing>>;
+  /** Some of the resources that refer to one of these by a search parameter, records of what happened left out; none only if there are none. */
+  referrers(keys: readonly ResourceKey[], limit: number): Promise<readonly StoredVersion[]>;
 }
 
 /** Writes. Nothing is checked here but the version: deciding is the guarded repository's work. */

@@ -10,10 +10,12 @@ import type { Epoch } from './epochs.ts';
 import { Files } from './files.ts';
 import { FilterWriter } from './filter.ts';
 import { Historian } from './history.ts';
+import { Links } from './links.ts';
 import { Prepared, Preparer } from './prepare.ts';
 import { Reader } from './reads.ts';
 import { repair, type AuditRepair } from './repair.ts';
 import { Scanner } from './scan.ts';
+import { SearchIndexes, type SearchIndexesOptions } from './search-indexes.ts';
 import { Searcher, searchLimits, type SearchLimits } from './search.ts';
 import { TokenHasher } from './token-hash.ts';
 import { runTransaction } from './transactions.ts';
@@ -31,10 +33,14 @@ export interface StoreOptions {
   /** How values are read: this server's base URL, and the time zone of dates without one. Must not change while data exists. */
   readonly values?: ValueContext;
   readonly limits?: Partial<SearchLimits>;
+  /** How indexing of what is stored runs, and who audits it. */
+  readonly indexing?: Pick<SearchIndexesOptions, 'onJob' | 'pollMs' | 'settleMs' | 'lateSweepMs'>;
 }
 
 /** The store with what its owner needs besides the contract. */
 export interface OpenStore extends Store {
+  /** What can be searched by. Opened before anything is written or searched. */
+  readonly indexes: SearchIndexes;
   /**
    * Gives committed writes of ended processes the audit entries that they lack. Runs by itself from time to time.
    * @param options alone: no other process can be alive, so that no lease is waited for
@@ -57,12 +63,14 @@ export function openStore(options: StoreOptions): OpenStore {
   const preparer = new Preparer({ codec, keyring, tenant, hasher, values });
   const reader = new Reader({ app, codec });
   const writer = new Writer({ app, codec, epoch, reader });
+  const indexes = new SearchIndexes({ app, codec, keyring, preparer, reader, epoch, log, ...options.indexing });
   const scanner = new Scanner({ app, keyring, reader, values, typeOf: (code) => types.get(code) });
-  const searcher = new Searcher({ app, reader, filters: new FilterWriter(codec, hasher), scanner, limits: { ...searchLimits, ...options.limits } });
+  const searcher = new Searcher({ app, reader, filters: new FilterWriter(codec, hasher), scanner, limits: { ...searchLimits, ...options.limits }, scheme: () => indexes.scheme });
   const historian = new Historian({ app, codec, reader, epoch });
 
+  const links = new Links({ app, codec, hasher, reader });
   const files = new Files({ app, keyring, tenant });
-  const parts = { app, keyring, tenant, epoch, reader, searcher, writer, claims: new ClaimQueue(), files };
+  const parts = { app, keyring, tenant, epoch, reader, searcher, writer, claims: new ClaimQueue(), files, links };
 
   let repairing: Promise<number> = Promise.resolve(0);
   const runRepair = (alone: boolean): Promise<number> => (repairing = repairing.catch(() => 0).then(() => repair({ app, epoch, audit, log }, alone)));
@@ -79,11 +87,14 @@ export function openStore(options: StoreOptions): OpenStore {
 
   return {
     files,
+    indexes,
     prepare: (resource, id, bytes, file) => preparer.prepare(resource, id, bytes, file),
     read: (type, id) => reader.read(type, id),
     readMany: (refs) => reader.readMany(refs),
     vread: (type, id, versionId) => reader.vread(type, id, versionId),
     search: (request) => searcher.search(request),
+    standing: (keys) => links.standing(keys),
+    referrers: (keys, limit) => links.referrers(keys, limit),
     history: (request) => historian.history(request),
     write: (prepared, auditOfWrite, how = {}) =>
       prepared instanceof Prepared && prepared.file !== undefined ? runTransaction(parts, (tx) => tx.write(prepared, auditOfWrite, how)) : writer.write(prepared, auditOfWrite, how),
@@ -96,6 +107,7 @@ export function openStore(options: StoreOptions): OpenStore {
     async close() {
       clearInterval(timer);
       clearInterval(sweeper);
+      await indexes.close();
       await sweeping;
       await repairing.catch(() => 0);
     },

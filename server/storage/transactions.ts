@@ -8,6 +8,7 @@ import type { ClaimQueue } from './claim-queue.ts';
 import type { Epoch } from './epochs.ts';
 import type { Files } from './files.ts';
 import { Prepared } from './prepare.ts';
+import type { Links } from './links.ts';
 import type { Reader } from './reads.ts';
 import type { Searcher } from './search.ts';
 import { LostRace, type Writer } from './writes.ts';
@@ -19,6 +20,7 @@ interface Parts {
   readonly epoch: Epoch;
   readonly reader: Reader;
   readonly searcher: Searcher;
+  readonly links: Links;
   readonly writer: Writer;
   readonly claims: ClaimQueue;
   readonly files: Files;
@@ -59,7 +61,7 @@ export async function runTransaction<T>(parts: Parts, work: (tx: StoreTransactio
 }
 
 /** @param leaves gets what must be called when the attempt ends */
-function transactionOf({ app, keyring, tenant, reader, searcher, writer, claims, files }: Parts, session: ClientSession, leaves: (() => void)[]): StoreTransaction {
+function transactionOf({ app, keyring, tenant, reader, searcher, writer, claims, files, links }: Parts, session: ClientSession, leaves: (() => void)[]): StoreTransaction {
   const held = new Set<string>();
   return {
     session,
@@ -67,6 +69,8 @@ function transactionOf({ app, keyring, tenant, reader, searcher, writer, claims,
     readMany: (refs) => reader.readMany(refs, session),
     vread: (type, id, versionId) => reader.vread(type, id, versionId, session),
     search: (request) => searcher.search(request, session),
+    standing: (keys) => links.standing(keys, session),
+    referrers: (keys, limit) => links.referrers(keys, limit, session),
     async write(prepared, audit, options = {}) {
       if (prepared instanceof Prepared && prepared.file !== undefined) await files.keep(prepared.file, session);
       return writer.write(prepared, audit, options, session);
