@@ -62,6 +62,8 @@ describe('bounds', () => {
     expect(by.requests).toHaveLength(1);
     const where = await resolveCriterion(asked('Observation', 'patient.active=true'), ['Observation'], over(patients.slice(1)));
     expect(where.op === 'param' && where.of).toHaveLength(resolveLimits.idsPerStep);
+    const about = (subject: unknown) => versionsOf([{ resourceType: 'Observation', id: 'o', subject }]).map((version) => meets(version, where))[0];
+    expect(['Patient/p5', 'Patient/p0', 'Group/p5', 'p5', 'https://elsewhere.example/Patient/p5'].map((reference) => about({ reference }))).toEqual([true, false, false, false, false]);
   });
 
   test('a hierarchy that goes round ends', async () => {
