@@ -37,7 +37,7 @@ export function grant(type: string, permissions: string, patient?: string): Gran
 }
 
 export async function testFhir(): Promise<TestFhir> {
-  const on = await testStore();
+  const on = await testStore({ values: { baseUrl, zone: 'UTC' } });
   const records: AuditRecord[] = [];
   const audit: TestFhir['audit'] = {
     ...on.audit,
