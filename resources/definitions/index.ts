@@ -79,15 +79,28 @@ export function requiredCodes(valueSetUrl: string): ReadonlySet<string> | undefi
 const noParams: ReadonlyMap<string, SearchParam> = new Map();
 const paramsByType = new Map<string, ReadonlyMap<string, SearchParam>>();
 
-/** Search parameters of a resource type by code, those of all resources (`_id`, `_tag` …) included; empty if unknown. */
+/** Search parameters of a resource type by code, those of all resources (`_id`, `_tag` …) and posted ones included; empty if unknown. */
 export function searchParamsOf(type: string): ReadonlyMap<string, SearchParam> {
   const known = paramsByType.get(type);
   if (known !== undefined) return known;
   const row = searchParams.get(type);
   if (row === undefined) return noParams;
-  const params = new Map(row.params.map((param) => [param.code, param]));
+  const params = new Map([...row.params, ...(posted.byType.get(type) ?? [])].map((param) => [param.code, param]));
   paramsByType.set(type, params);
   return params;
+}
+
+let posted: { readonly byType: ReadonlyMap<string, readonly SearchParam[]>; readonly revision: number } = { byType: new Map(), revision: 0 };
+
+/** Replaces the search parameters that users have posted, by resource type. Their codes must not be those of HL7's own. */
+export function setPostedSearchParams(byType: ReadonlyMap<string, readonly SearchParam[]>): void {
+  posted = { byType, revision: posted.revision + 1 };
+  paramsByType.clear();
+}
+
+/** Another number after each change of the search parameters: what was made of them before is to be made anew. */
+export function searchParamsRevision(): number {
+  return posted.revision;
 }
 
 /** The compartments of R4 (https://hl7.org/fhir/R4/compartmentdefinition.html). */

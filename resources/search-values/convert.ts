@@ -92,6 +92,12 @@ export function converterFor(paramType: SearchParamType, walk: Walk): Convert {
   return make(walk);
 }
 
+/** True if elements of what a walk reaches can be values of a parameter type. */
+export function canConvert(paramType: SearchParamType, { type }: Walk): boolean {
+  const make = paramType === 'composite' ? undefined : converters[paramType][type];
+  return make !== undefined && make !== none;
+}
+
 function none(): Convert {
   return () => undefined;
 }

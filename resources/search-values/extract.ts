@@ -1,5 +1,6 @@
-import { compartmentParams, searchParamsOf, structureOf } from '../definitions/index.ts';
+import { compartmentParams, searchParamsOf, searchParamsRevision, structureOf } from '../definitions/index.ts';
 import { converterFor, type Convert, type ValueContext } from './convert.ts';
+import { withinTime, workedOut } from './posted.ts';
 import type { SearchParam, SearchValue } from './types.ts';
 import { compileExpression, visitNodes, walkOfType, type Walk } from './walk.ts';
 
@@ -15,7 +16,6 @@ export interface Resource {
 /** Appends one parameter's values of `node`, a part of `resource`, to `out`. */
 type Extract = (node: unknown, resource: unknown, out: SearchValue[], context: ValueContext) => void;
 
-const noValues: readonly SearchValue[] = [];
 const defaultContext: ValueContext = {};
 
 /**
@@ -25,21 +25,31 @@ const defaultContext: ValueContext = {};
 export function extractSearchValues(resource: Resource, context: ValueContext = defaultContext): ReadonlyMap<string, readonly SearchValue[]> {
   const values = new Map<string, SearchValue[]>();
   let out: SearchValue[] = [];
-  for (const [code, extract] of extractorsOf(resource.resourceType)) {
+  const { all, slow } = extractorsOf(resource.resourceType);
+  for (const [code, extract] of all) {
     extract(resource, resource, out, context);
     if (out.length === 0) continue;
     values.set(code, out);
     out = [];
   }
-  return values;
+  if (slow.size === 0) return values;
+  return withinTime(() => {
+    for (const [code, extract] of slow) {
+      out = [];
+      extract(resource, resource, out, context);
+      if (out.length > 0) values.set(code, out);
+    }
+    return values;
+  });
 }
 
 /** The values that a resource has for one parameter of its type. */
 export function extractParam(resource: Resource, code: string, context: ValueContext = defaultContext): readonly SearchValue[] {
-  const extract = extractorsOf(resource.resourceType).get(code);
-  if (extract === undefined) return noValues;
+  const { all, slow } = extractorsOf(resource.resourceType);
   const out: SearchValue[] = [];
-  extract(resource, resource, out, context);
+  const worked = slow.get(code);
+  if (worked !== undefined) withinTime(() => worked(resource, resource, out, context));
+  else all.get(code)?.(resource, resource, out, context);
   return out;
 }
 
@@ -76,13 +86,33 @@ export function patientsOf(resource: Resource, context: ValueContext = defaultCo
   return [...ids].sort();
 }
 
-const extractorsByType = new Map<string, ReadonlyMap<string, Extract>>();
+/** Compiled walks, and what runs FHIRPath: the expressions of posted parameters that are more than paths. */
+interface Extractors {
+  readonly all: ReadonlyMap<string, Extract>;
+  readonly slow: ReadonlyMap<string, Extract>;
+}
 
-function extractorsOf(type: string): ReadonlyMap<string, Extract> {
+const extractorsByType = new Map<string, Extractors>();
+let compiledRevision = 0;
+
+function extractorsOf(type: string): Extractors {
+  if (compiledRevision !== searchParamsRevision()) {
+    compiledRevision = searchParamsRevision();
+    extractorsByType.clear();
+  }
   let extractors = extractorsByType.get(type);
   if (extractors === undefined) {
-    extractors = new Map([...searchParamsOf(type)].map(([code, param]) => [code, compileParam(param, type)]));
-    if (extractors.size > 0) extractorsByType.set(type, extractors);
+    const [all, slow] = [new Map<string, Extract>(), new Map<string, Extract>()];
+    for (const [code, param] of searchParamsOf(type)) {
+      try {
+        all.set(code, compileParam(param, type));
+      } catch (error) {
+        if (param.posted === undefined) throw error;
+        slow.set(code, workedOut(param));
+      }
+    }
+    extractors = { all, slow };
+    if (all.size > 0) extractorsByType.set(type, extractors);
   }
   return extractors;
 }

@@ -11,6 +11,8 @@ export interface SearchParam {
   readonly expression: string;
   /** Target types of a reference parameter. */
   readonly target?: readonly string[];
+  /** A user posted it. `common`: its values are few, as codes are that one table lists; `rare`: they name one thing. */
+  readonly posted?: { readonly values: 'common' | 'clinical' | 'rare'; /** Not all resources have its tokens yet: it cannot be searched by. */ readonly pending: boolean };
   /** Components of a composite parameter: the SearchParameter's code and an expression relative to the composite's. */
   readonly components?: readonly { readonly code: string; readonly expression: string }[];
 }

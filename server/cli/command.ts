@@ -7,6 +7,7 @@ import type { People } from '../auth/people.ts';
 import type { Keyring } from '../kms/keyring.ts';
 import type { PartnerRegistry } from '../partners/registry.ts';
 import type { Pki } from '../pki/pki.ts';
+import type { OpenStore } from '../storage/store.ts';
 
 /** What commands work on: the running server's own parts. */
 export interface CommandServices {
@@ -17,6 +18,7 @@ export interface CommandServices {
   readonly channels: Channels;
   readonly audit: AuditTrail;
   readonly auditReader: AuditReader;
+  readonly store: Pick<OpenStore, 'indexes'>;
   readonly auditConnection: Connection;
   readonly keyring: Keyring;
   readonly keysDir: string;

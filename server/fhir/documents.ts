@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto';
+import { searchParamsRevision } from '../../resources/definitions/index.ts';
 import { capabilityStatement, terminologyCapabilities, type CapabilityFacts } from './capabilities.ts';
 import { openApi } from './openapi.ts';
 
-/** A document that is the same for everyone and does not change while the server runs. */
+/** A document that is the same for everyone and changes only when users post or retire search parameters. */
 export interface FhirDocument {
   readonly bytes: Buffer;
   readonly etag: string;
@@ -17,12 +18,17 @@ export type DocumentName = keyof typeof makers;
 export class FhirDocuments {
   readonly #facts: CapabilityFacts;
   readonly #made = new Map<DocumentName, FhirDocument>();
+  #revision = searchParamsRevision();
 
   constructor(facts: CapabilityFacts) {
     this.#facts = facts;
   }
 
   get(name: DocumentName): FhirDocument {
+    if (this.#revision !== searchParamsRevision()) {
+      this.#revision = searchParamsRevision();
+      this.#made.clear();
+    }
     let document = this.#made.get(name);
     if (document === undefined) {
       const bytes = Buffer.from(JSON.stringify(makers[name](this.#facts)));

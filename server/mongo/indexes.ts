@@ -35,6 +35,7 @@ export const indexes: readonly IndexRow[] = [
   { database: 'app', collection: 'versions', keys: { w: 1, o: 1 }, why: 'As in resources: a write may be superseded before it is swept.' },
   { database: 'app', collection: 'file_chunks', why: 'Sealed chunks of large files; those of one file are a range of ids.' },
   { database: 'app', collection: 'files', keys: { at: 1 }, options: { partialFilterExpression: { state: { $exists: true } } }, why: 'Uploads that ended without a version, to be swept.' },
+  { database: 'app', collection: 'search_jobs', why: 'How far indexing of what is stored is, by id.' },
   { database: 'app', collection: 'claims', keys: { at: 1 }, options: { expireAfterSeconds: 86_400 }, why: 'A claim matters only while transactions that took it run.' },
   { database: 'app', collection: 'epochs', keys: { node: 1 }, options: { unique: true, partialFilterExpression: { live: true } }, why: 'No two live processes give out the same order of recording.' },
   { database: 'app', collection: 'epochs', keys: { doneAt: 1 }, options: { expireAfterSeconds: 604_800, partialFilterExpression: { doneAt: { $exists: true } } }, why: 'Epochs that need no more sweeps go away.' },

@@ -63,7 +63,7 @@ const kinds: Readonly<Partial<Record<SearchParamType, Kind>>> = {
 
 /** True for a parameter that can be searched by; any other is treated as unknown. */
 export function isSearchable(param: SearchParam): boolean {
-  return kinds[param.type] !== undefined;
+  return kinds[param.type] !== undefined && param.posted?.pending !== true;
 }
 
 /** The modifiers that a parameter takes, as they are written; `[Type]` stands for the names of the types that it may refer to. */

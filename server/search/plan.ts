@@ -1,5 +1,5 @@
 import type { Criterion } from './criteria.ts';
-import { paramBounds, patientsNamed, compartmentLabel } from './tokens.ts';
+import { compartmentLabel, paramBounds, patientsNamed, tokenScheme } from './tokens.ts';
 import { always, and, andBounds, anyToken, exactly, isExact, never, not, notBounds, orBounds, ranks, unknown, type Bounds, type TokenExpr } from './token-expr.ts';
 
 /** How one resource type is searched. */
@@ -17,8 +17,12 @@ export interface TypePlan {
   readonly doubtful: TokenExpr;
 }
 
-/** Plans a search of one type: which documents the tokens pick, and whether that is the answer already. */
-export function planType(type: string, where: Criterion): TypePlan {
+/**
+ * Plans a search of one type: which documents the tokens pick, and whether that is the answer already.
+ * @param scheme which tokens all documents have, see `tokenScheme`
+ */
+export function planType(type: string, where: Criterion, scheme = tokenScheme): TypePlan {
+  const boundsOf = (criterion: Criterion, of: string, patients: readonly string[]): Bounds => boundsIn(scheme, criterion, of, patients);
   const bounds = boundsOf(where, type, []);
   const named = namedBy(flatten(where), []);
   return {
@@ -32,7 +36,8 @@ export function planType(type: string, where: Criterion): TypePlan {
 }
 
 /** @param patients a matching resource concerns one of these, as a condition beside this one asks; empty: unknown */
-function boundsOf(criterion: Criterion, type: string, patients: readonly string[]): Bounds {
+function boundsIn(scheme: number, criterion: Criterion, type: string, patients: readonly string[]): Bounds {
+  const boundsOf = (part: Criterion, of: string, named: readonly string[]): Bounds => boundsIn(scheme, part, of, named);
   switch (criterion.op) {
     case 'all': {
       const parts = flatten(criterion);
@@ -46,7 +51,7 @@ function boundsOf(criterion: Criterion, type: string, patients: readonly string[
     case 'id': return exactly(criterion.ids.length === 0 ? never : { op: 'id', ids: criterion.ids });
     case 'lastUpdated': return exactly(recorded(criterion));
     case 'present': case 'words': case 'contained': return unknown;
-    case 'param': return paramBounds(type, criterion, patients);
+    case 'param': return paramBounds(type, criterion, patients, scheme);
   }
 }
 

@@ -29,6 +29,7 @@ const parts = 4;
 
 /** True for parameters with few values: they never have a token of their own, only one together with the patient. */
 export function isCommon(param: SearchParam): boolean {
+  if (param.posted !== undefined) return param.type === 'token' && param.posted.values === 'common';
   if (param.type === 'token') return !identifying.has(param.code) && !clinical.has(param.code);
   if (param.type === 'number' || param.type === 'quantity') return commonNumbers.has(param.code);
   return (param.type === 'string' || param.type === 'uri') && commonTexts.has(param.code);
@@ -41,6 +42,7 @@ export function isPaired(param: SearchParam): boolean {
 
 /** Over how many tokens the resources of each value of a parameter are spread: 1 for values that are rare by nature. */
 export function spreadOf(param: SearchParam): number {
+  if (param.posted !== undefined) return param.type === 'string' || (param.type === 'token' && param.posted.values === 'clinical') ? parts : 1;
   return param.type === 'string' || (param.type === 'token' && clinical.has(param.code)) ? parts : 1;
 }
 
@@ -85,7 +87,8 @@ function partTable(params: ReadonlyMap<string, SearchParam>): ReadonlyMap<string
     const own = key(alternativesOf(param), param);
     const other = first.get(own);
     if (other !== undefined) table.set(param.code, [other]);
-    else first.set(own, param);
+    // A posted parameter may go away, and its tokens with it.
+    else if (param.posted === undefined) first.set(own, param);
   }
   for (const param of single) {
     const alternatives = alternativesOf(param);

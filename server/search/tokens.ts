@@ -138,6 +138,20 @@ const special: TokenKind = {
 /** One row per parameter type; of composites the components' tokens serve. */
 const kinds: { readonly [type in SearchParam['type']]?: TokenKind } = { token, string, reference, date, uri, number, quantity: number, special };
 
+/**
+ * Which tokens documents have. It rises when kinds are added: documents written before have to be indexed anew, and until
+ * then searches do without the new kinds.
+ */
+export const tokenScheme = 2;
+
+/** Parameter types whose tokens came with a later scheme. */
+const schemeOf: { readonly [type in SearchParam['type']]?: number } = { number: 2, quantity: 2, special: 2 };
+
+/** Parameter types of which documents of a scheme lack tokens. */
+export function kindsSince(scheme: number): SearchParam['type'][] {
+  return Object.entries(schemeOf).flatMap(([type, since]) => (since > scheme ? [type as SearchParam['type']] : []));
+}
+
 /** Emits the tokens of a resource. `patients`: those in whose compartment it is. */
 export function indexTokens(type: string, params: ReadonlyMap<string, SearchParam>, values: SearchValues, patients: readonly string[], emit: Emit): void {
   const alone = (label: string): void => emit(label, 1);
@@ -157,13 +171,14 @@ export function indexTokens(type: string, params: ReadonlyMap<string, SearchPara
 /**
  * What tokens say of a parameter condition on one type.
  * @param patients of whom the resource must concern one, by another condition beside this; empty: unknown
+ * @param scheme which tokens all documents have
  */
-export function paramBounds(type: string, { param, modifier, of }: Extract<Criterion, { op: 'param' }>, patients: readonly string[]): Bounds {
+export function paramBounds(type: string, { param, modifier, of }: Extract<Criterion, { op: 'param' }>, patients: readonly string[], scheme = tokenScheme): Bounds {
   const parts = partsOf(param, searchParamsOf(type));
-  if (parts !== undefined) return orBounds(parts.map((part) => paramBounds(type, { op: 'param', param: part, ...(modifier && { modifier }), of }, patients)));
-  if (param.type === 'composite') return modifier === undefined ? orBounds(of.map((value) => compositeBounds(type, param, value, patients))) : unknown;
+  if (parts !== undefined) return orBounds(parts.map((part) => paramBounds(type, { op: 'param', param: part, ...(modifier && { modifier }), of }, patients, scheme)));
+  if (param.type === 'composite') return modifier === undefined ? orBounds(of.map((value) => compositeBounds(type, param, value, patients, scheme))) : unknown;
   const kind = kinds[param.type];
-  if (kind === undefined || isHandledApart(param.code)) return unknown;
+  if (kind === undefined || isHandledApart(param.code) || (schemeOf[param.type] ?? 0) > scheme) return unknown;
   // A chain may name thousands of patients, whose tokens with every value would be too many to ask for.
   const withPatient = patients.length > 0 && type !== 'Patient' && patients.length * of.length <= maxPairs;
   if (!isCommon(param) && !(isPaired(param) && withPatient)) return spreadOut(orBounds(of.map((value) => kind.bounds(`${type}\n${param.code}`, param, modifier, value))), spreadOf(param));
@@ -176,13 +191,13 @@ export function paramBounds(type: string, { param, modifier, of }: Extract<Crite
 const maxPairs = 1_000;
 
 /** Over-matching: each component has the value that is asked for, but perhaps not within the same repeat. */
-function compositeBounds(type: string, { components = [] }: SearchParam, value: CriterionValue, patients: readonly string[]): Bounds {
+function compositeBounds(type: string, { components = [] }: SearchParam, value: CriterionValue, patients: readonly string[], scheme: number): Bounds {
   if (value.kind !== 'composite') return unknown;
   const params = searchParamsOf(type);
   const parts = value.components.map((asked, at) => {
     const param = params.get(components[at]?.code ?? '');
     // A component's values are among those of the parameter that defines it.
-    return param === undefined ? unknown : paramBounds(type, { op: 'param', param, of: [asked] }, patients);
+    return param === undefined ? unknown : paramBounds(type, { op: 'param', param, of: [asked] }, patients, scheme);
   });
   return atMost(andBounds(parts).upper);
 }

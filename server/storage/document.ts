@@ -86,6 +86,12 @@ export class DocumentCodec {
     return { ...rest, mac: this.#mac(rest) };
   }
 
+  /** The same version, found otherwise: nothing but its tokens and columns is another. */
+  reindexed(document: StoredDocument, tokens: readonly Buffer[], columns: Buffer): StoredDocument {
+    const rest = { ...document, x: tokens, s: columns };
+    return { ...rest, mac: this.#mac(rest) };
+  }
+
   /** The document of `versions` for a verified one of `resources`: without tokens and columns, under a MAC of its own. */
   past(current: StoredDocument): StoredDocument {
     const rest = { ...current, _id: pastId(current._id, current.vid), x: [], s: Buffer.alloc(0) };

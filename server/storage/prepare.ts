@@ -1,6 +1,6 @@
 import { searchParamsOf } from '../../resources/definitions/index.ts';
 import { InterlockError } from '../../resources/outcome/error.ts';
-import { extractSearchValues, patientsOf, type ValueContext } from '../../resources/search-values/index.ts';
+import { assertSearchParameter, extractSearchValues, patientsOf, type ValueContext } from '../../resources/search-values/index.ts';
 import { withMeta } from '../../resources/validate/splice.ts';
 import type { Keyring } from '../kms/keyring.ts';
 import { spreadLabel } from '../search/token-policy.ts';
@@ -65,20 +65,26 @@ export class Preparer {
   prepare(resource: ResourceJson, id: string, bytes: Buffer = Buffer.from(JSON.stringify(resource)), file?: FileManifest): Prepared {
     if (bytes.length > maxResourceBytes) throw new InterlockError('too-large');
     const type = resource.resourceType;
-    const docId = this.#codec.docId(type, id);
     const identified = resource.id === id ? resource : { ...resource, id };
-    const values = extractSearchValues(identified, this.#values);
-    const patients = patientsOf(identified, this.#values);
+    if (type === 'SearchParameter') assertSearchParameter(identified);
+    return new Prepared({ type, id, bytes, file, docId: this.#codec.docId(type, id), ...this.index(identified, id) });
+  }
+
+  /** How a resource is found: its tokens and sealed columns. @throws InterlockError `too-large` */
+  index(resource: ResourceJson, id: string): Pick<Prepared, 'patients' | 'tokens' | 'columns'> {
+    const type = resource.resourceType;
+    const values = extractSearchValues(resource, this.#values);
+    const patients = patientsOf(resource, this.#values);
     if (patients.length > maxPatients) throw new InterlockError('too-large', { detail: 'The resource concerns too many patients.' });
     const params = searchParamsOf(type);
+    const part = this.#codec.docId(type, id)[0]!;
     const labels = new Set<string>();
-    indexTokens(type, params, values, patients, (label, spread) => labels.add(spread === 1 ? label : spreadLabel(label, docId[0]! % spread)));
+    indexTokens(type, params, values, patients, (label, spread) => labels.add(spread === 1 ? label : spreadLabel(label, part % spread)));
     if (labels.size > maxTokens) throw new InterlockError('too-large', { detail: 'The resource has too many search values.' });
     const hashed: HashedToken[] = [];
     for (const label of labels) hashed.push(this.#hasher.hash(label));
     // By value, so that a token's place does not tell which parameter it is of.
     hashed.sort((a, b) => a.rank - b.rank);
-    const columns = sealColumns(this.#keyring, this.#tenant, encodeColumns(id, params, values));
-    return new Prepared({ type, id, docId, patients, tokens: hashed.map(({ token }) => token), columns, bytes, file });
+    return { patients, tokens: hashed.map(({ token }) => token), columns: sealColumns(this.#keyring, this.#tenant, encodeColumns(id, params, values)) };
   }
 }
