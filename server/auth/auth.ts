@@ -1,4 +1,4 @@
-import express, { type ErrorRequestHandler, type Request, type RequestHandler, type Router } from 'express';
+import express, { type ErrorRequestHandler, type Request, type RequestHandler, type Response, type Router } from 'express';
 import helmet from 'helmet';
 import type { Connection } from 'mongoose';
 import { InterlockError } from '../../resources/outcome/error.ts';
@@ -10,13 +10,13 @@ import type { Log } from '../observe/log.ts';
 import { OAuthRows } from './adapter.ts';
 import { anonymousActor, auditProvider, requestFacts } from './audit.ts';
 import { BearerTokens } from './bearer.ts';
-import { Clients } from './clients.ts';
+import { Clients, type ClientInfo } from './clients.ts';
 import { interactionRouter } from './interactions.ts';
 import { serverKeys } from './keys.ts';
 import { Launches, type NewLaunch } from './launch.ts';
 import { contentSecurityPolicy, problemPage } from './pages.ts';
 import { createPassport, type Passport, type PassportOptions } from './passport.ts';
-import { People } from './people.ts';
+import { People, type Person } from './people.ts';
 import { createProvider, type Lifetimes } from './provider.ts';
 import { smartConfiguration } from './smart-configuration.ts';
 import { FailureThrottle } from './throttle.ts';
@@ -31,6 +31,8 @@ export interface AuthOptions {
   readonly log: Log;
   readonly nowMs?: () => number;
   readonly lifetimes?: Partial<Lifetimes>;
+  /** Public clients that are pages of this server itself, by id. */
+  readonly ownClients?: ReadonlyMap<string, Pick<ClientInfo, 'name' | 'redirectUris' | 'scope'>>;
   /** Failed sign-ins and refused requests of one address before it has to wait; 60 unless told otherwise. */
   readonly maxFailuresPerMinute?: number;
   /** See {@link PassportOptions}; without it no client certificate is accepted. */
@@ -49,6 +51,8 @@ export interface Auth {
   smartConfiguration(): Readonly<Record<string, unknown>>;
   /** What an access token stands for. @throws InterlockError `token-invalid` */
   authenticateBearer(token: string): Promise<TokenFacts>;
+  /** The person whose sign-in session, with its second factor, a browser's request belongs to. */
+  signedIn(request: Request, response: Response): Promise<Person | undefined>;
   /** Prepares an EHR launch. @returns the value of the app's `launch` parameter */
   createLaunch(launch: NewLaunch): Promise<string>;
   close(): Promise<void>;
@@ -64,7 +68,7 @@ export async function createAuth(options: AuthOptions): Promise<Auth> {
   const forget = (): void => tokens.forget();
   const rows = new OAuthRows(app, keyring);
   const people = new People({ app, keyring, nowMs, onChange: forget });
-  const clients = new Clients({ app, keyring, nowMs, onChange: forget });
+  const clients = new Clients({ app, keyring, nowMs, onChange: forget, ...(options.ownClients === undefined ? {} : { own: options.ownClients }) });
   const launches = new Launches(rows, lifetimes.grantS);
   const provider = createProvider({ issuer, fhirBaseUrl, rows, clients, people, launches, keys: await serverKeys(rows), lifetimes });
   const tokens = new BearerTokens({ app, provider, rows, clients, people, launches, log, nowMs });
@@ -84,6 +88,11 @@ export async function createAuth(options: AuthOptions): Promise<Auth> {
   return {
     router, people, clients, passport, authenticateBearer,
     smartConfiguration: () => smartConfiguration(issuer),
+    async signedIn(request, response) {
+      const session = await provider.Session.get(provider.createContext(request, response));
+      const person = session.accountId === undefined || session.amr?.includes('mfa') !== true ? undefined : await people.get(session.accountId);
+      return person?.disabled === false ? person : undefined;
+    },
     createLaunch: (launch) => launches.create(launch),
     async close() {
       await flood.close();

@@ -53,11 +53,20 @@ const jwkSchema = z.union([
 ]);
 const keySetSchema = z.object({ keys: z.array(jwkSchema.and(z.looseObject({ kid: z.string().optional(), d: z.undefined().optional(), k: z.undefined().optional() }))).min(1).max(20) });
 
+interface ClientsOptions {
+  readonly app: Connection;
+  readonly keyring: Keyring;
+  readonly nowMs: () => number;
+  readonly onChange?: (clientId: string) => void;
+  /** Public clients that are pages of this server itself, by id. */
+  readonly own?: ReadonlyMap<string, Pick<ClientInfo, 'name' | 'redirectUris' | 'scope'>>;
+}
+
 /** The registered OAuth clients. Ids are random and public; everything else is sealed. */
 export class Clients {
-  readonly #options: { readonly app: Connection; readonly keyring: Keyring; readonly nowMs: () => number; readonly onChange?: (clientId: string) => void };
+  readonly #options: ClientsOptions;
 
-  constructor(options: { readonly app: Connection; readonly keyring: Keyring; readonly nowMs: () => number; readonly onChange?: (clientId: string) => void }) {
+  constructor(options: ClientsOptions) {
     this.#options = options;
   }
 
@@ -98,14 +107,23 @@ export class Clients {
 
   /** A client that may act; undefined if unknown or disabled. */
   async get(clientId: string): Promise<ClientInfo | undefined> {
+    const own = this.#own(clientId);
+    if (own !== undefined) return { clientId, ...own, disabled: false };
     const row = await this.#active(clientId);
     return row === null ? undefined : info(row, await this.#open(row));
   }
 
   /** A client that may act, as oidc-provider's metadata; `client_secret` holds the secret's hash. See {@link secretMatches}. */
   async metadata(clientId: string): Promise<ClientMetadata | undefined> {
+    const own = this.#own(clientId);
+    if (own !== undefined) return metadataOf(clientId, own);
     const row = await this.#active(clientId);
     return row === null ? undefined : metadataOf(clientId, await this.#open(row));
+  }
+
+  #own(clientId: string): Registration | undefined {
+    const own = this.#options.own?.get(clientId);
+    return own === undefined ? undefined : { ...own, type: 'public' };
   }
 
   #active(clientId: string): Promise<Row | null> {
