@@ -1,4 +1,5 @@
 import { diff } from './diff.ts';
+import { encounterEverything, patientEverything } from './everything.ts';
 import { expand } from './expand.ts';
 import { lastn } from './lastn.ts';
 import { lookup, subsumes } from './lookup.ts';
@@ -9,7 +10,7 @@ import { validateCodeInCodeSystem, validateCodeInValueSet } from './validate-cod
 import type { Operation, OperationLevel } from './operation.ts';
 
 /** Every operation that this server offers. */
-export const operations: readonly Operation[] = [meta, metaAdd, metaDelete, diff, lastn, expand, lookup, subsumes, translate, validateCodeInCodeSystem, validateCodeInValueSet, validate];
+export const operations: readonly Operation[] = [meta, metaAdd, metaDelete, diff, lastn, patientEverything, encounterEverything, expand, lookup, subsumes, translate, validateCodeInCodeSystem, validateCodeInValueSet, validate];
 
 /** The operation of a name that can be called at a place. */
 export function operationAt(name: string, level: OperationLevel, type: string | undefined): Operation | undefined {
