@@ -46,7 +46,8 @@ const entriesPerTurn = 200;
 export async function openAuditTrail(options: AuditTrailOptions): Promise<OpenAuditTrail> {
   const { audit, keyring, tenant, epochId } = options;
   if (!streamPattern.test(epochId)) throw new InterlockError('config-invalid', { detail: 'The epoch id is not a valid stream name.' });
-  const collection = audit.collection<Block>(auditCollection);
+  // The driver's own: every answer waits for what is inserted here.
+  const collection = audit.db!.collection<Block>(auditCollection);
   const tokens = new Tokens(keyring, tenant);
   // Spares opening what was sealed a moment ago. Keyed by the sealed bytes, which travel with the write.
   const records = new WeakMap<Buffer, AuditRecord>();

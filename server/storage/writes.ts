@@ -40,6 +40,7 @@ interface NewVersion extends Omit<VersionBody, 'json'> {
 const maxRepeats = 5;
 const nothing = Buffer.alloc(0);
 const findManyBatch = 500;
+const insertBatch = 100;
 
 /** The write protocol of the store: one insert, or the past version put aside and a compare-and-set on the current one. */
 export class Writer {
@@ -98,16 +99,33 @@ export class Writer {
     }
     const results: WriteResult[] = [];
     const inserts: Sealed[] = [];
+    // While MongoDB stores some, the next ones are sealed. A session takes one command at a time.
+    let storing: Promise<unknown> = Promise.resolve();
     try {
-      for (const one of prepared) {
-        const next = newVersion(one);
-        const current = existing.get(next.docId.toString('latin1'));
-        assertMatch(current, 0);
-        if (current === undefined) inserts.push(this.#seal(next, undefined, audit));
-        else results.push(mustHaveWon(await this.#put(next, current, audit, session)));
+      for (let from = 0; from < prepared.length; from += insertBatch) {
+        const sealed: Sealed[] = [];
+        for (const one of prepared.slice(from, from + insertBatch)) {
+          const next = newVersion(one);
+          const current = existing.get(next.docId.toString('latin1'));
+          assertMatch(current, 0);
+          if (current === undefined) {
+            sealed.push(this.#seal(next, undefined, audit));
+            inserts.push(sealed.at(-1)!);
+            continue;
+          }
+          await storing;
+          results.push(mustHaveWon(await this.#put(next, current, audit, session)));
+        }
+        await storing;
+        if (sealed.length === 0) continue;
+        storing = this.#app.db!.collection('resources').insertMany(sealed.map(({ document }) => document as object), { session });
+        // Its failure is met at the next await; until then it is nobody's.
+        storing.catch(() => undefined);
+        await new Promise(setImmediate);
       }
-      if (inserts.length > 0) await this.#app.db!.collection('resources').insertMany(inserts.map(({ document }) => document as object), { session });
+      await storing;
     } catch (cause) {
+      await storing.catch(() => undefined);
       for (const { document } of inserts) this.#epoch.abandoned(document.o);
       throw isDuplicateKey(cause) ? new LostRace() : cause;
     }

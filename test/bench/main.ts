@@ -2,11 +2,12 @@ import { randomBytes } from 'node:crypto';
 import { availableParallelism } from 'node:os';
 import { parseArgs } from 'node:util';
 import { renderTable } from '../../server/cli/render.ts';
-import { ackCode, addPartner, admission, Backend, channelStatus, mllpSender, untilRouted, type PartnerCertificate, type SearchPage } from '../support/callers.ts';
+import { ackCode, addPartner, admission, Backend, channelStatus, mllpSender, untilRouted, type PartnerCertificate } from '../support/callers.ts';
 import { mongodPid, rawMongo } from '../support/raw-mongo.ts';
 import { startTestServer, type TestServer } from '../support/server.ts';
 import { firstBundles, mrnSystem, nameOf, patientBundle, patientOf, source } from './data.ts';
-import { callers, cpuSince, measure, memoryOf, type Measured, type Processes, type Row } from './measure.ts';
+import { callers, cpuSince, found, measure, memoryOf, ok, say, type Measured, type Processes, type Row } from './measure.ts';
+import { scale } from './scale.ts';
 import { Profiler, profiledEnv, type Shares } from './profile.ts';
 
 /*
@@ -14,32 +15,17 @@ import { Profiler, profiledEnv, type Shares } from './profile.ts';
  * this process, over TLS connections that are kept, call the server, which is a process of its own. Beside them stands what
  * the same mongod does at best for a bare driver in the same run: one lookup by id, one journaled insert. `--rows` leaves
  * only those whose name has this text; `--profile` tells where the server's time went in each.
+ * `npm run bench -- scale` is in scale.ts.
  */
 
-const { values } = parseArgs({
-  options: { seconds: { type: 'string', default: '5' }, rows: { type: 'string', default: '' }, profile: { type: 'boolean', default: false }, json: { type: 'boolean', default: false } },
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { seconds: { type: 'string', default: '5' }, rows: { type: 'string', default: '' }, profile: { type: 'boolean', default: false },
+    sizes: { type: 'string', default: '1000,10000,100000,500000' }, json: { type: 'boolean', default: false } },
 });
 const seconds = Number(values.seconds);
 /** Patients that are made for the searches, beside the loaded ones. */
 const prepared = values.rows === '' ? 200 : 64;
-
-const say = (line: string): void => {
-  if (process.stderr.isTTY) process.stderr.write(`\r${line}\u001b[K`);
-};
-
-/** A call that must succeed. */
-async function ok(backend: Backend, method: string, path: string, body?: unknown): Promise<unknown> {
-  const answer = await backend.call(method, path, body);
-  if (answer.status >= 300) throw new Error(`${method} ${path.split('?')[0] ?? ''} was answered ${answer.status}`);
-  return answer.json();
-}
-
-/** A search that must find something: an empty page would be quick for the wrong reason. */
-async function found(backend: Backend, path: string): Promise<number> {
-  const page = (await ok(backend, 'GET', path)) as SearchPage;
-  if ((page.entry?.length ?? 0) === 0) throw new Error(`${path.split('?')[0] ?? ''}: nothing found`);
-  return 1;
-}
 
 /** Loads what the rows work on. @returns resources per second while loading, and the patients to ask for */
 async function prepare(backend: Backend, processes: Processes): Promise<{ readonly loaded: Measured; readonly patients: readonly { readonly id: string; readonly n: number }[] }> {
@@ -190,4 +176,5 @@ async function main(): Promise<void> {
   }
 }
 
-await main();
+if (positionals[0] === 'scale') await scale({ sizes: values.sizes.split(',').map(Number), seconds, json: values.json });
+else await main();

@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import type { Backend, SearchPage } from '../support/callers.ts';
 
 /** What one row measured. */
 export interface Measured {
@@ -103,4 +104,23 @@ function residentMb(pid: number): number | undefined {
   } catch {
     return undefined;
   }
+}
+
+/** Tells how far it is, where somebody watches. */
+export const say = (line: string): void => {
+  if (process.stderr.isTTY) process.stderr.write(`\r${line}\u001b[K`);
+};
+
+/** A call that must succeed. */
+export async function ok(backend: Backend, method: string, path: string, body?: unknown, headers: Readonly<Record<string, string>> = {}): Promise<unknown> {
+  const answer = await backend.call(method, path, body, headers);
+  if (answer.status >= 300) throw new Error(`${method} ${path.split('?')[0] ?? ''} was answered ${answer.status}`);
+  return answer.json();
+}
+
+/** A search that must find something: an empty page would be quick for the wrong reason. */
+export async function found(backend: Backend, path: string): Promise<number> {
+  const page = (await ok(backend, 'GET', path)) as SearchPage;
+  if ((page.entry?.length ?? 0) === 0) throw new Error(`${path.split('?')[0] ?? ''}: nothing found`);
+  return 1;
 }
