@@ -2,6 +2,7 @@ import type { SearchParam } from '../search-values/types.ts';
 import type { CompactCompartment, CompactSearchParams, CompactValueSet } from './compact.ts';
 import { Table } from './table.ts';
 import type { ElementRule, Structure } from './types.ts';
+import { usCoreSearchParams } from './us-core.ts';
 
 export type { Constraint, ElementRule, ElementType, Structure } from './types.ts';
 
@@ -79,13 +80,13 @@ export function requiredCodes(valueSetUrl: string): ReadonlySet<string> | undefi
 const noParams: ReadonlyMap<string, SearchParam> = new Map();
 const paramsByType = new Map<string, ReadonlyMap<string, SearchParam>>();
 
-/** Search parameters of a resource type by code, those of all resources (`_id`, `_tag` …) and posted ones included; empty if unknown. */
+/** Search parameters of a resource type by code, those of all resources (`_id`, `_tag` …), US Core's and posted ones included; empty if unknown. */
 export function searchParamsOf(type: string): ReadonlyMap<string, SearchParam> {
   const known = paramsByType.get(type);
   if (known !== undefined) return known;
   const row = searchParams.get(type);
   if (row === undefined) return noParams;
-  const params = new Map([...row.params, ...(posted.byType.get(type) ?? [])].map((param) => [param.code, param]));
+  const params = new Map([...row.params, ...(usCoreSearchParams[type] ?? []), ...(posted.byType.get(type) ?? [])].map((param) => [param.code, param]));
   paramsByType.set(type, params);
   return params;
 }
