@@ -7,7 +7,7 @@ import { GuardedRepository, type GuardServices } from '../access/guard.ts';
 import type { GuardedTransaction, TransactionWrite } from '../access/guarded-transaction.ts';
 import { conditionOf, identifierClaim } from '../fhir/conditions.ts';
 import { newId } from '../fhir/ids.ts';
-import type { Criterion } from '../search/criteria.ts';
+import type { AskedCriterion } from '../search/criteria.ts';
 import type { StoredVersion } from '../storage/contract.ts';
 import { mergePatients } from './merge-patients.ts';
 import { meet } from './meet.ts';
@@ -99,7 +99,7 @@ const maxMatches = 1_000;
 async function lookUp(tx: GuardedTransaction, resources: readonly PlannedResource[]): Promise<ReadonlyMap<string, readonly StoredVersion[]>> {
   const wanted = resources.filter(({ mode, match }) => mode !== 'create' && match.length > 0);
   if (wanted.length === 0) return new Map();
-  const of = wanted.map(({ resource: { resourceType }, match }): Criterion => {
+  const of = wanted.map(({ resource: { resourceType }, match }): AskedCriterion => {
     const tokens = match.map(({ system, value }) => `${escapeToken(system)}|${escapeToken(value)}`);
     return { op: 'all', of: [{ op: 'type', types: [resourceType] }, conditionOf(resourceType, [['identifier', tokens.join(',')]]).where] };
   });

@@ -141,6 +141,6 @@ test('the level is the installation\'s, and channels are not checked', async () 
   await expect(as('400').create({ resource: about('Patient/absent') })).rejects.toMatchObject({ code: 'reference-invalid', status: 400 });
   const { version } = await as('off').create({ resource: about('Patient/absent') });
   expect((await as('off').remove('Observation', version.id))?.version.deleted).toBe(true);
-  const channel = new GuardedRepository(fhir.services, contextOfPartner('partner', { requestId: 'r' }), { id: 'hl7v2' });
+  const channel = new GuardedRepository(fhir.services, contextOfPartner('partner', { requestId: 'r' }), { id: 'hl7v2', messageId: 'm' });
   expect((await channel.create({ resource: about('Patient/absent') })).created).toBe(true);
 });
