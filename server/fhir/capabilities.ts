@@ -123,7 +123,7 @@ function resourceOf(type: string, offered: readonly string[], { conditionalDelet
       ? {}
       : { updateCreate: true, conditionalCreate: true, conditionalRead: 'full-support', conditionalUpdate: true, conditionalDelete, referencePolicy: ['literal', 'logical', ...(enforcesReferences ? ['enforced'] : [])] }),
     ...(references.length === 0 || trail ? {} : { searchInclude: ['*', ...references] }),
-    ...(referring.length === 0 || trail ? {} : { searchRevInclude: referring }),
+    ...(trail ? {} : { searchRevInclude: referring }),
     searchParam: params.map((param) => ({ name: param.code, definition: param.url, type: param.type, ...(paramDocumentation[param.code] === undefined ? {} : { documentation: paramDocumentation[param.code] }) })),
     ...(ofType.length === 0 ? {} : { operation: ofType }),
   };
@@ -135,7 +135,7 @@ function operationsOf(isOffered: (operation: Operation) => boolean): Record<stri
 
 let referrers: ReadonlyMap<string, readonly string[]> | undefined;
 
-/** Parameters by which others refer to a type alone; those that may refer to anything are left out. */
+/** Parameters by which others refer to a type alone; of those that may refer to anything, only the one that US Core asks a server to name. */
 function referringTo(type: string): readonly string[] {
   if (referrers === undefined) {
     const found = new Map<string, string[]>();
@@ -148,8 +148,10 @@ function referringTo(type: string): readonly string[] {
     }
     referrers = found;
   }
-  return referrers.get(type) ?? [];
+  return [...(referrers.get(type) ?? []), usCoreRevInclude];
 }
+
+const usCoreRevInclude = 'Provenance:target';
 
 /** Definitions that mean any type list them all. */
 const maxTargets = 100;
