@@ -7,9 +7,12 @@ type Json = Readonly<Record<string, unknown>>;
 /** Types that the server itself answers with, and those that most apps begin with. All others are described by `Resource`. */
 const described = ['Bundle', 'CapabilityStatement', 'OperationOutcome', 'Parameters', 'Patient', 'Observation', 'Encounter', 'Condition', 'Practitioner', 'Organization'];
 
+/** An extension's value may be of any data type, each of which may have extensions: described in full, tools expand it without end. */
+const extension = { type: 'object', description: 'https://hl7.org/fhir/R4/extensibility.html', required: ['url'], properties: { url: { type: 'string' } } } as const;
+
 /** Schemas of the OpenAPI document, from the definitions: described resources down to their data types; resources within them by `Resource`. */
 export function schemas(): Json {
-  const made = new Map<string, Json>();
+  const made = new Map<string, Json>([['Extension', extension]]);
   const queue = [...described];
   for (let name = queue.shift(); name !== undefined; name = queue.shift()) {
     if (made.has(name)) continue;
@@ -23,7 +26,28 @@ export function schemas(): Json {
       type: 'object',
       description: 'A resource of any type (https://hl7.org/fhir/R4/resourcelist.html)',
       required: ['resourceType'],
-      properties: { resourceType: { $ref: '#/components/schemas/ResourceType' }, id: primitiveOf('id'), meta: { $ref: '#/components/schemas/Meta' } },
+      properties: { resourceType: { $ref: '#/components/schemas/ResourceType' }, id: primitiveOf('id'), meta: { type: 'object', description: 'https://hl7.org/fhir/R4/resource.html#Meta', properties: { profile: { type: 'array', items: { type: 'string' } }, versionId: { type: 'string' } } } },
+    },
+    BundleToProcess: {
+      type: 'object',
+      description: 'A batch or transaction (https://hl7.org/fhir/R4/http.html#transaction)',
+      required: ['resourceType', 'type'],
+      properties: {
+        resourceType: { const: 'Bundle' },
+        type: { enum: ['batch', 'transaction'] },
+        entry: {
+          type: 'array',
+          items: {
+            type: 'object',
+            required: ['request'],
+            properties: {
+              fullUrl: { type: 'string' },
+              resource: { $ref: '#/components/schemas/Resource' },
+              request: { type: 'object', required: ['method', 'url'], properties: { method: { enum: ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'] }, url: { type: 'string' }, ifMatch: { type: 'string' }, ifNoneExist: { type: 'string' } } },
+            },
+          },
+        },
+      },
     },
     JsonPatch: {
       type: 'array',

@@ -15,7 +15,7 @@ interface Offer {
   readonly status: number;
   /** Schema of the answer. */
   readonly answer?: 'Resource' | 'Bundle' | 'CapabilityStatement';
-  readonly body?: 'Resource' | 'Bundle' | 'Patch';
+  readonly body?: 'Resource' | 'BundleToProcess' | 'Patch';
   /** Parameters beyond those of the path. */
   readonly params: readonly string[];
   readonly errors: readonly number[];
@@ -38,7 +38,7 @@ const offers: Readonly<Record<Exclude<Interaction, 'operation'>, Offer>> = {
   'conditional-delete': { summary: 'Delete what matches', status: 204, params: ['_id', 'If-Match'], errors: [400, 409, 412] },
   'search': { summary: 'Search', status: 200, answer: 'Bundle', params: searching, errors: [400, 404, 413] },
   'history': { summary: 'Past versions, newest first', status: 200, answer: 'Bundle', params: ['_count', '_since', '_at', ...shaping], errors: [400, 404] },
-  'bundle': { summary: 'Batch or transaction', status: 200, answer: 'Bundle', body: 'Bundle', params: ['Prefer'], errors: [400, 404, 409, 412, 413, 415, 422] },
+  'bundle': { summary: 'Batch or transaction', status: 200, answer: 'Bundle', body: 'BundleToProcess', params: ['Prefer'], errors: [400, 404, 409, 412, 413, 415, 422] },
 };
 
 /** Types of OpenAPI parameters by where they stand. */
