@@ -3,6 +3,7 @@ import { InterlockError } from '../../resources/outcome/error.ts';
 import { isSettled, type Criterion } from '../search/criteria.ts';
 import { isResultParam, parseSearch } from '../search/parse.ts';
 import type { AccessContext, Grant, Permission } from './context.ts';
+import { whyNot } from './refusal.ts';
 
 /** What a permission on a type comes to: everything of the type, or what the criterion picks. */
 export type Reach = { readonly unlimited: true } | { readonly unlimited: false; readonly criterion: Criterion };
@@ -19,9 +20,21 @@ const maxParsedCriteria = 2_000;
  */
 export function reachOf(context: AccessContext, type: string, permissions: readonly Permission[]): Reach {
   const grants = context.grants.filter((grant) => (grant.type === '*' || grant.type === type) && permissions.some((permission) => grant.permissions.has(permission)));
-  if (grants.length === 0) throw new InterlockError('forbidden', { rule: `scope: no ${permissions.join(' or ')} on ${type}` });
-  if (grants.some((grant) => grant.patient === undefined && grant.criteria === undefined)) return everything;
-  return { unlimited: false, criterion: { op: 'any', of: grants.map((grant) => criterionOf(grant, type)) } };
+  if (grants.length === 0) throw new InterlockError('forbidden', { rule: whyNot(context, type, permissions) });
+  const isUnlimited = grants.some((grant) => !isConfined(grant) && grant.criteria === undefined);
+  return limited(context, type, permissions, isUnlimited ? everything : { unlimited: false, criterion: { op: 'any', of: grants.map((grant) => criterionOf(grant, type)) } });
+}
+
+/** True if a grant is for resources of certain patients only. */
+export function isConfined({ patient, patients, careOf }: Grant): boolean {
+  return patient !== undefined || patients !== undefined || careOf !== undefined;
+}
+
+/** What the context's further limits leave of a reach. */
+function limited({ limits = [] }: AccessContext, type: string, permissions: readonly Permission[], reach: Reach): Reach {
+  const of = limits.flatMap((limit) => limit.criterionFor(type, permissions) ?? []);
+  if (of.length === 0) return reach;
+  return { unlimited: false, criterion: { op: 'all', of: reach.unlimited ? of : [reach.criterion, ...of] } };
 }
 
 /**
@@ -53,6 +66,7 @@ export function permitted(context: AccessContext, types: readonly string[], wher
 function criterionOf(grant: Grant, type: string): Criterion {
   const of: Criterion[] = [];
   if (grant.patient !== undefined) of.push({ op: 'compartment', type: 'Patient', ids: [grant.patient] });
+  if (grant.patients !== undefined || grant.careOf !== undefined) of.push({ op: 'compartment', type: 'Patient', ids: grant.careOf === undefined ? grant.patients! : [] });
   if (grant.criteria !== undefined) of.push(parsed(type, grant.criteria));
   return { op: 'all', of };
 }

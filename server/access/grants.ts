@@ -2,7 +2,7 @@ import { resourceTypes } from '../../resources/definitions/index.ts';
 import type { AuditActor } from '../audit/record.ts';
 import { defaultTenant } from '../kms/keyring.ts';
 import type { AccessContext, Grant, Permission, TokenFacts } from './context.ts';
-import { interfacePolicy, permissionsOf, roles, sharedTypes, type RolePolicy } from './roles.ts';
+import { interfaceRole, masksOfRole, roleOf, rolesRevision, rowFor, sharedTypes, type Role } from './roles.ts';
 import { parseScope, type ResourceScope } from './scopes.ts';
 
 /** Where a request came from. */
@@ -10,6 +10,8 @@ export interface RequestFacts {
   readonly requestId: string;
   readonly address?: string;
   readonly userAgent?: string;
+  /** Purposes of use that the request names. A person has what the role gives for all of them. */
+  readonly purposeOfUse?: readonly string[];
 }
 
 /**
@@ -29,12 +31,17 @@ export function contextFromToken(token: TokenFacts, request: RequestFacts): Acce
           clientId: token.clientId,
           ...defined({ fhirUser: user.fhirUser, clientName: token.clientName, launchId: token.launch?.id, ...where(request) }),
         };
+  const role = user === undefined ? undefined : roleOf(user.role);
+  const purposeOfUse = user === undefined ? [] : (token.purposeOfUse ?? request.purposeOfUse ?? role?.purposes.slice(0, 1) ?? []);
+  const masks = user === undefined ? undefined : masksOfRole(user.role, purposeOfUse);
   return {
     tenant: defaultTenant,
     requestId: request.requestId,
     actor,
-    grants: grantsOf(token),
-    purposeOfUse: [],
+    grants: grantsOf(token, purposeOfUse),
+    purposeOfUse,
+    scope: token.scope,
+    ...(masks === undefined ? {} : { masks }),
     ...(token.launch === undefined ? {} : { launch: token.launch }),
   };
 }
@@ -45,7 +52,7 @@ export function contextOfPartner(partner: string, request: RequestFacts): Access
     tenant: defaultTenant,
     requestId: request.requestId,
     actor: { kind: 'partner', id: partner, ...defined(where(request)) },
-    grants: underPolicy({ type: '*', permissions: new Set(['c', 'r', 'u', 's']) }, interfacePolicy),
+    grants: underRole({ type: '*', permissions: new Set(['c', 'r', 'u', 's']) }, interfaceRole, interfaceRole.purposes, {}),
     purposeOfUse: ['TREAT'],
   };
 }
@@ -62,15 +69,15 @@ function defined<T extends Record<string, unknown>>(fields: T): { [K in keyof T]
 const compiled = new Map<string, readonly Grant[]>();
 const maxCompiled = 5_000;
 
-function grantsOf(token: TokenFacts): readonly Grant[] {
-  const ownPatient = token.user?.fhirUser?.startsWith('Patient/') === true ? token.user.fhirUser.slice('Patient/'.length) : undefined;
-  const patient = token.launch?.patient ?? ownPatient;
-  const key = JSON.stringify([token.scope, token.user?.role, ownPatient, patient]);
+function grantsOf(token: TokenFacts, purposes: readonly string[]): readonly Grant[] {
+  const { role, fhirUser } = token.user ?? {};
+  const patient = token.launch?.patient;
+  const key = JSON.stringify([rolesRevision(), token.scope, role, fhirUser, patient, purposes]);
   let grants = compiled.get(key);
   if (grants === undefined) {
     grants = token.scope.split(' ').flatMap((text) => {
       const scope = parseScope(text);
-      return scope?.kind === 'resource' ? grantsOfScope(scope, token.user?.role, patient, ownPatient) : [];
+      return scope?.kind === 'resource' ? grantsOfScope(scope, role, purposes, { fhirUser, patient }) : [];
     });
     if (compiled.size >= maxCompiled) compiled.clear();
     compiled.set(key, grants);
@@ -78,32 +85,52 @@ function grantsOf(token: TokenFacts): readonly Grant[] {
   return grants;
 }
 
-function grantsOfScope(scope: ResourceScope, role: string | undefined, patient: string | undefined, ownPatient: string | undefined): readonly Grant[] {
+/** Who a person is in the record, and whose record a launch is about. */
+interface Whose {
+  readonly fhirUser?: string | undefined;
+  readonly patient?: string | undefined;
+}
+
+function grantsOfScope(scope: ResourceScope, roleName: string | undefined, purposes: readonly string[], { fhirUser, patient }: Whose): readonly Grant[] {
   const criteria = scope.criteria.length === 0 ? {} : { criteria: scope.criteria };
   const plain: Grant = { type: scope.type, permissions: scope.permissions, ...criteria };
   // A system scope without a person is the client's own; with a person it would step around the role.
-  if (scope.level === 'system') return role === undefined ? [plain] : [];
+  if (scope.level === 'system') return roleName === undefined ? [plain] : [];
+  const role = roleName === undefined ? undefined : roleOf(roleName);
   if (role === undefined) return [];
-  const policy = roles[role];
-  if (policy === undefined) return [];
-  const confinedTo = policy.ownCompartment === true ? ownPatient : patient;
-  if (policy.ownCompartment === true && (ownPatient === undefined || patient !== ownPatient)) return [];
-  if (scope.level === 'user' && policy.ownCompartment !== true) return underPolicy(plain, policy);
-  if (confinedTo === undefined) return [];
-  return underPolicy(plain, policy).flatMap((grant): Grant[] => {
-    if (!sharedTypes.has(grant.type)) return [{ ...grant, patient: confinedTo }];
-    return [{ ...grant, permissions: new Set([...grant.permissions].filter((permission) => permission === 'r' || permission === 's')) }];
+  if (scope.level === 'user') return underRole(plain, role, purposes, { fhirUser, patient });
+  const of = patient ?? idOf('Patient', fhirUser);
+  if (of === undefined) return [];
+  return underRole(plain, role, purposes, { fhirUser, patient }).flatMap((grant) => (grant.patient === undefined ? confined(grant, { patient: of }) : grant.patient === of ? [grant] : []));
+}
+
+/** One grant per type that the role leaves something of. */
+function underRole(grant: Grant, role: Role, purposes: readonly string[], { fhirUser, patient }: Whose): Grant[] {
+  const types = grant.type === '*' ? resourceTypes() : [grant.type];
+  return types.flatMap((type): Grant[] => {
+    const row = rowFor(role, type, purposes);
+    const permissions = new Set<Permission>([...grant.permissions].filter((permission) => row?.interactions.includes(permission)));
+    if (row === undefined || permissions.size === 0) return [];
+    const narrowed: Grant = { ...grant, type, permissions };
+    switch (row.compartment ?? 'all') {
+      case 'all': return [narrowed];
+      case 'self': {
+        const own = idOf('Patient', fhirUser);
+        // Nobody is launched from the own record into another's.
+        return own === undefined || (patient !== undefined && patient !== own) ? [] : confined(narrowed, { patient: own });
+      }
+      case 'care': return idOf('Practitioner', fhirUser) === undefined ? [] : confined(narrowed, { careOf: fhirUser! });
+    }
   });
 }
 
-/** One grant per type that the policy leaves something of. */
-function underPolicy(grant: Grant, policy: RolePolicy): Grant[] {
-  const types = grant.type === '*' ? resourceTypes() : [grant.type];
-  const narrowed: Grant[] = [];
-  for (const type of types) {
-    const permitted = permissionsOf(policy, type);
-    const permissions = new Set<Permission>([...grant.permissions].filter((permission) => permitted.has(permission)));
-    if (permissions.size > 0) narrowed.push({ ...grant, type, permissions });
-  }
-  return narrowed;
+/** A grant for some patients' resources; what belongs to no patient can be read, if it is a directory's or knowledge. */
+function confined(grant: Grant, to: { readonly patient: string } | { readonly careOf: string }): Grant[] {
+  if (!sharedTypes.has(grant.type)) return [{ ...grant, ...to }];
+  const permissions = new Set([...grant.permissions].filter((permission) => permission === 'r' || permission === 's'));
+  return permissions.size === 0 ? [] : [{ ...grant, permissions }];
+}
+
+function idOf(type: string, reference: string | undefined): string | undefined {
+  return reference?.startsWith(`${type}/`) === true ? reference.slice(type.length + 1) : undefined;
 }

@@ -2,7 +2,7 @@ import { InterlockError } from '../../resources/outcome/error.ts';
 import { referenceValue, type ValueContext } from '../../resources/search-values/index.ts';
 import type { ResourceJson, StoredVersion, StoreReads } from '../storage/contract.ts';
 import type { AccessContext, Grant, Permission } from './context.ts';
-import { reachOf } from './decide.ts';
+import { isConfined, reachOf } from './decide.ts';
 import { assertReaches, sees } from './visible.ts';
 
 /**
@@ -22,9 +22,9 @@ export function isGoverned(type: string): boolean {
  */
 export function unconfined(context: AccessContext): AccessContext {
   const grants = context.grants.flatMap((grant): Grant[] => {
-    if (grant.patient === undefined) return [grant];
-    if (grant.type === '*') return [grant, ...[...contextElements.keys()].map((type) => withoutPatient({ ...grant, type }))];
-    return [isGoverned(grant.type) ? withoutPatient(grant) : grant];
+    if (!isConfined(grant)) return [grant];
+    if (grant.type === '*') return [grant, ...[...contextElements.keys()].map((type) => unbound({ ...grant, type }))];
+    return [isGoverned(grant.type) ? unbound(grant) : grant];
   });
   return { ...context, grants };
 }
@@ -58,7 +58,7 @@ export class SecurityContexts {
       if (context === 'missing' || (context !== undefined && !this.#mayRead(context))) return false;
       if (context !== undefined) this.#patients.set(version, context.patients());
       return this.#grants(version.type, permissions, context).some((grant) => {
-        const reach = reachOf({ ...this.#context, grants: [withoutPatient(grant)] }, version.type, permissions);
+        const reach = reachOf({ ...this.#context, grants: [unbound(grant)] }, version.type, permissions);
         return content === undefined ? reach.unlimited : sees(reach, content, this.#values);
       });
     });
@@ -74,7 +74,7 @@ export class SecurityContexts {
     const type = resource.resourceType;
     const context = this.#contextIn(resource, await this.#contextsOf([resource]));
     const readable = context !== undefined && context !== 'missing' && this.#mayRead(context) ? context : undefined;
-    const grants = this.#grants(type, permissions, readable).map(withoutPatient);
+    const grants = this.#grants(type, permissions, readable).map(unbound);
     if (grants.length === 0) throw new InterlockError('forbidden', { rule: 'compartment: the security context is outside what the caller may write' });
     assertReaches(reachOf({ ...this.#context, grants }, type, permissions), resource, id, this.#values);
     return context === undefined || context === 'missing' ? [] : context.patients();
@@ -126,11 +126,11 @@ export class SecurityContexts {
     return this.#context.grants.filter((grant) =>
       (grant.type === '*' || grant.type === type) &&
       permissions.some((permission) => grant.permissions.has(permission)) &&
-      (grant.patient === undefined || (context?.patients().includes(grant.patient) ?? false)));
+      (!isConfined(grant) || (grant.careOf === undefined && [...(grant.patients ?? []), grant.patient].some((patient) => patient !== undefined && context?.patients().includes(patient) === true))));
   }
 }
 
-function withoutPatient(grant: Grant): Grant {
-  const { patient: _, ...rest } = grant;
+function unbound(grant: Grant): Grant {
+  const { patient: _patient, patients: _patients, careOf: _careOf, ...rest } = grant;
   return rest;
 }

@@ -7,7 +7,9 @@ import type { Reach } from './decide.ts';
 
 /** True if a stored version is within a reach. A deletion is judged by the compartment that it was in. */
 export function sees(reach: Reach, version: StoredVersion, values: ValueContext): boolean {
-  return reach.unlimited || compartmentOnly(reach.criterion, version.patients()) || (!version.deleted && meets(reach.criterion, version.resource(), version.id, version.lastUpdated, values));
+  if (reach.unlimited) return true;
+  // The usual case is a grant that is limited by compartment alone.
+  return byCompartment(reach.criterion, version.patients()) ?? (!version.deleted && meets(reach.criterion, version.resource(), version.id, version.lastUpdated, values));
 }
 
 /**
@@ -54,16 +56,23 @@ function meets(criterion: Criterion, resource: ResourceJson, id: string, lastUpd
   return matches({ type: resource.resourceType, id, lastUpdatedMs: lastUpdated.getTime(), values: extractSearchValues(subject, context), patients: patientsOf(subject, context), content: { resource: subject, context } }, criterion);
 }
 
-/** The usual case, decided without parsing: a grant that is limited by compartment alone. */
-function compartmentOnly(criterion: Criterion, patients: readonly string[]): boolean {
+/** What compartments alone tell of a criterion, without parsing; undefined if more must be known. */
+function byCompartment(criterion: Criterion, patients: readonly string[]): boolean | undefined {
   switch (criterion.op) {
     case 'compartment':
       return criterion.ids.some((id) => patients.includes(id));
     case 'any':
-      return criterion.of.some((one) => compartmentOnly(one, patients));
-    case 'all':
-      return criterion.of.length > 0 && criterion.of.every((one) => compartmentOnly(one, patients));
+    case 'all': {
+      const verdicts = criterion.of.map((one) => byCompartment(one, patients));
+      const decisive = criterion.op === 'any';
+      if (verdicts.includes(decisive)) return decisive;
+      return verdicts.includes(undefined) ? undefined : !decisive;
+    }
+    case 'not': {
+      const verdict = byCompartment(criterion.of, patients);
+      return verdict === undefined ? undefined : !verdict;
+    }
     default:
-      return false;
+      return undefined;
   }
 }

@@ -3,7 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Connection } from 'mongoose';
 import { Secret, TOTP } from 'otpauth';
 import { InterlockError } from '../../resources/outcome/error.ts';
-import { roles } from '../access/roles.ts';
+import { roleNames, roleOf } from '../access/roles.ts';
 import type { Keyring } from '../kms/keyring.ts';
 import { assertPasswordPolicy, hashPassword, makePassword, passwordMatches } from './passwords.ts';
 
@@ -99,7 +99,7 @@ export class People {
       throw new InterlockError('business-rule', { expression, detail });
     };
     if (!usernamePattern.test(username)) refuse('username', 'A user name has 2 to 64 letters, digits or . _ @ + -');
-    if (!Object.hasOwn(roles, input.role)) refuse('role', `Roles are: ${Object.keys(roles).join(', ')}.`);
+    if (roleOf(input.role) === undefined) refuse('role', `Roles are: ${roleNames().join(', ')}.`);
     if ((input.role === 'patient') !== (input.patientId !== undefined)) refuse('patient', 'The role patient, and only it, comes with the id of a Patient.');
     for (const id of [input.patientId, input.practitionerId]) if (id !== undefined && !idPattern.test(id)) refuse('id', 'A logical id has up to 64 letters, digits, - or .');
     const password = input.password ?? makePassword();
