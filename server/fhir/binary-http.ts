@@ -51,8 +51,7 @@ export async function uploadRequest(request: Request, path: string, maxBytes: nu
   const source = request.iterator({ destroyOnReturn: false }) as AsyncIterator<Buffer>;
   // What a refusal left unread is taken from the wire, so that its sender gets to the answer.
   request.res!.once('finish', () => {
-    void source.return?.();
-    if (!request.complete) request.resume();
+    void source.return?.().then(() => request.resume());
   });
   const { read, isWhole } = await readUpTo(source, maxInlineBytes);
   const named = { prefer: request.get('prefer'), ifMatch: request.get('if-match'), ifNoneMatch: request.get('if-none-match') };

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { Agent, request } from 'node:https';
 import type { IncomingMessage } from 'node:http';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { Secret } from 'otpauth';
 import { HttpClient } from '../../../server/demo/http-client.ts';
 import { launchApp } from '../../../server/demo/smart-client.ts';
 import { Backend, smartEndpoints } from '../../support/callers.ts';
@@ -144,10 +145,10 @@ describe('A large Binary', () => {
 
   test('is not read before the caller is known and permitted', async () => {
     const reader = await Backend.register(server, 'system/Binary.rs system/Patient.rs');
-    const before = await chunkCount();
+    const before = await binaryCount();
     const answer = await call('POST', 'Binary', { 'Content-Type': 'image/png' }, large, await reader.token());
     expect([answer.status, codeOf(answer)]).toEqual([403, 'forbidden']);
-    expect(await chunkCount()).toBe(before);
+    expect(await binaryCount()).toBe(before);
     reader.close();
   });
 
@@ -201,8 +202,7 @@ function peakBytes(): number {
   return Number(/VmHWM:\s+(\d+) kB/.exec(readFileSync(`/proc/${server.pid()}/status`, 'utf8'))![1]) * 1024;
 }
 
-/** Bytes that all Binaries of more than a megabyte come to are not told by the API; their number is. */
-async function chunkCount(): Promise<number> {
+async function binaryCount(): Promise<number> {
   return ((await call('GET', 'Binary?_summary=count')).json() as unknown as Bundle).total!;
 }
 
@@ -222,8 +222,8 @@ describe('A document', () => {
     const { authorization_endpoint: authorizeUrl, token_endpoint: tokenUrl } = await smartEndpoints(server, http);
     for (const [username, patient, expected] of [['ada', one, 200], ['bob', two, 404]] as const) {
       const password = 'Correct horse 4 staples!';
-      const { otpauth } = await server.cliJson<{ otpauth: string }>(['user', 'add', '--username', username, '--role', 'patient', '--patient', patient, '--password-stdin'], password);
-      const totpSecret = new URL(otpauth).searchParams.get('secret')!;
+      const totpSecret = new Secret({ size: 20 }).base32;
+      await server.cliJson(['user', 'add', '--username', username, '--role', 'patient', '--patient', patient, '--password-stdin', '--totp-secret', totpSecret], `${password}\n`);
       const { access_token: token } = await launchApp(http, { authorizeUrl, tokenUrl, fhirUrl: server.fhirUrl, clientId, redirectUri, scope, person: { username, password, totpSecret } });
       const read = await call('GET', `DocumentReference/${document.id}`, {}, undefined, token);
       expect(read.status).toBe(expected);
