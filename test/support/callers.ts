@@ -78,7 +78,8 @@ export class Backend {
 
   /** GET, which has to succeed. */
   async get<T>(path: string): Promise<T> {
-    const answer = await this.call('GET', path);
+    // Named: of a Binary, its own bytes would be meant.
+    const answer = await this.call('GET', path, undefined, { Accept: 'application/fhir+json' });
     if (answer.status !== 200) throw new Error(`GET ${path.split('?')[0] ?? ''} was answered ${answer.status}`);
     return answer.json() as T;
   }

@@ -37,7 +37,8 @@ export class FhirCaller {
 
   /** GET, expecting 200. */
   async get<T = Json>(path: string): Promise<T> {
-    const answer = await this.send('GET', path);
+    // Named: of a Binary, its own bytes would be meant.
+    const answer = await this.send('GET', path, undefined, { Accept: 'application/fhir+json' });
     if (answer.status !== 200) throw new Error(`GET was answered by ${answer.status}: ${answer.body.toString()}`);
     return answer.json() as T;
   }
