@@ -67,7 +67,7 @@ export async function createAuth(options: AuthOptions): Promise<Auth> {
   if (lifetimes.appTokenS > 900 || lifetimes.backendTokenS > 300) throw new InterlockError('config-invalid', { detail: 'Access tokens last at most 900 seconds, those of backend services 300.' });
   const forget = (): void => tokens.forget();
   const rows = new OAuthRows(app, keyring);
-  const people = new People({ app, keyring, nowMs, onChange: forget });
+  const people = new People({ app, keyring, nowMs, origin: new URL(issuer).origin, onChange: forget });
   const clients = new Clients({ app, keyring, nowMs, onChange: forget, ...(options.ownClients === undefined ? {} : { own: options.ownClients }) });
   const launches = new Launches(rows, lifetimes.grantS);
   const provider = createProvider({ issuer, fhirBaseUrl, rows, clients, people, launches, keys: await serverKeys(rows), lifetimes });

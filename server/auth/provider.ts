@@ -5,7 +5,7 @@ import { secretMatches, type Clients } from './clients.ts';
 import type { ServerKeys } from './keys.ts';
 import { contextParameters, type Launches } from './launch.ts';
 import { sendError, sendLogout, sendLoggedOut } from './pages.ts';
-import type { People } from './people.ts';
+import { stillStands, type People } from './people.ts';
 
 /** Lifetimes in seconds. */
 export interface Lifetimes {
@@ -106,10 +106,14 @@ export function createProvider(options: ProviderOptions): Provider {
       const grantId = ctx.oidc.result?.consent?.grantId;
       return grantId === undefined ? undefined : ctx.oidc.provider.Grant.find(grantId);
     },
-    findAccount: async (_ctx, id, token) => {
+    findAccount: async (ctx, id, token) => {
       const person = await options.people.get(id);
       if (person === undefined || person.disabled) return undefined;
+      const { session, entities } = ctx.oidc;
+      // A session without its second factor is none.
+      if (token === undefined && session?.accountId === id && (session.amr?.includes('mfa') !== true || !stillStands(person, { sinceS: session.loginTs, session: session.uid }))) return undefined;
       if (token !== undefined && !(await sessionHolds(provider, token))) return undefined;
+      if (entities.Grant !== undefined && !stillStands(person, { sinceS: entities.Grant.iat })) return undefined;
       const fhirUser = person.fhirUser === undefined ? undefined : `${options.fhirBaseUrl}/${person.fhirUser}`;
       return { accountId: id, person, claims: () => ({ sub: id, ...(fhirUser === undefined ? {} : { fhirUser, profile: fhirUser }) }) };
     },
@@ -213,7 +217,7 @@ export async function mayUse(options: Pick<ProviderOptions, 'clients' | 'people'
   if (token.clientId === undefined || (await options.clients.get(token.clientId)) === undefined) return false;
   if (token.accountId === undefined) return token.grantId === undefined;
   const [person, grant, session] = await Promise.all([options.people.get(token.accountId), token.grantId === undefined ? undefined : provider.Grant.find(token.grantId), sessionHolds(provider, token)]);
-  return person?.disabled === false && grant?.accountId === token.accountId && grant.clientId === token.clientId && session;
+  return person?.disabled === false && grant?.accountId === token.accountId && grant.clientId === token.clientId && stillStands(person, { sinceS: grant.iat }) && session;
 }
 
 /** Without `offline_access`, a token lives no longer than the session it was granted in. */

@@ -87,7 +87,7 @@ describe('the register', () => {
   test('what is missing is made, and the otpauth URL works', async () => {
     const made = await server.auth.people.addUser({ username: 'new.nurse', role: 'nurse' });
     expect(made).toMatchObject({ id: expect.stringMatching(/^user-[0-9a-f]{24}$/), password: expect.stringMatching(/^.{20}$/) });
-    const url = new URL(made.otpauthUrl);
+    const url = new URL(made.otpauthUrl!);
     expect(url.protocol).toBe('otpauth:');
     const totp = new TOTP({ secret: Secret.fromBase32(url.searchParams.get('secret')!) });
     const timestamp = Date.now() + server.clock.offsetMs;
@@ -118,7 +118,7 @@ describe('the register', () => {
     const person = await addPerson(server);
     const { otpauthUrl } = await server.auth.people.resetMfa(person.username);
     expect((await attempt(person)).failure).toBe('code');
-    const totp = new TOTP({ secret: Secret.fromBase32(new URL(otpauthUrl).searchParams.get('secret')!) });
+    const totp = new TOTP({ secret: Secret.fromBase32(new URL(otpauthUrl!).searchParams.get('secret')!) });
     expect((await attempt(person, { code: totp.generate({ timestamp: Date.now() + server.clock.offsetMs }) })).failure).toBeUndefined();
   });
 

@@ -85,10 +85,12 @@ describe('access ends', () => {
       await Promise.all([untilHeld(token, other), untilHeld(token, server.auth)]);
       await other.people.disable(person.username);
       expect(await until(async () => !(await isAccepted(token)))).toBeLessThan(5_000);
-      await other.people.unlock(person.username);
-      await untilHeld(token, other);
-      await post(server, 'revoke', { token: String(tokens.body['refresh_token']), client_id: app });
-      expect(await until(async () => !(await isAccepted(token, other)))).toBeLessThan(5_000);
+      await other.people.enable(person.username);
+      expect(await isAccepted(token, other)).toBe(false);
+      const { tokens: more } = await launch(server, app, await addPerson(server), { scope });
+      await untilHeld(more.body['access_token'], other);
+      await post(server, 'revoke', { token: String(more.body['refresh_token']), client_id: app });
+      expect(await until(async () => !(await isAccepted(more.body['access_token'], other)))).toBeLessThan(5_000);
     } finally {
       await other.close();
     }
