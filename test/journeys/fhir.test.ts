@@ -104,7 +104,7 @@ describe('refusals', () => {
     ['POST', 'Patient', { resourceType: 'Observation', status: 'final', code: { text: secret } }, 400, 'request-invalid'],
     ['PUT', 'Patient/a', { resourceType: 'Patient', id: 'b' }, 400, 'request-invalid'],
     ['POST', '', { resourceType: 'Patient' }, 400, 'request-invalid'],
-    ['PATCH', 'Patient/a', { resourceType: 'Patient' }, 405, 'interaction-unsupported'],
+    ['PATCH', 'Patient/a', { resourceType: 'Patient' }, 400, 'structure-invalid'],
     ['POST', 'AuditEvent', { resourceType: 'AuditEvent' }, 405, 'interaction-unsupported'],
   ] as const)('%s %s', async (method, path, body, status, code) => {
     const answer = await all.send(method, path, body);
@@ -113,15 +113,15 @@ describe('refusals', () => {
     expect(answer.body.toString()).not.toContain(secret);
   });
 
-  test('nobody without a token, and nothing that is not JSON', async () => {
+  test('nobody without a token, and nothing in another format', async () => {
     const anonymous = new FhirCaller(http, server.fhirUrl);
     const answer = await anonymous.send('GET', 'Patient');
     expect([answer.status, codeOf(answer), answer.headers['www-authenticate']]).toEqual([401, 'login-required', 'Bearer']);
     const bad = await new FhirCaller(http, server.fhirUrl, 'A'.repeat(43)).send('GET', 'Patient');
     expect([bad.status, bad.headers['www-authenticate']]).toEqual([401, 'Bearer error="invalid_token"']);
-    expect((await all.send('POST', 'Patient', '<Patient/>', { 'Content-Type': 'application/fhir+xml' })).status).toBe(415);
+    expect((await all.send('POST', 'Patient', 'Patient', { 'Content-Type': 'text/turtle' })).status).toBe(415);
     expect((await all.send('GET', 'Patient', undefined, { Accept: 'image/png' })).status).toBe(406);
-    expect((await all.send('GET', 'Patient?_format=xml')).status).toBe(406);
+    expect((await all.send('GET', 'Patient?_format=ttl')).status).toBe(406);
     expect((await anonymous.send('GET', 'metadata')).status).toBe(200);
   });
 

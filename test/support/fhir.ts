@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { HttpClient, type HttpAnswer } from '../../server/demo/http-client.ts';
-import { backendKey, backendToken } from '../../server/demo/smart-client.ts';
+import { backendKey, backendToken as tokenOf } from '../../server/demo/smart-client.ts';
 import type { TestServer } from './server.ts';
 
 /** Any JSON that comes back from the FHIR API. */
@@ -64,10 +64,14 @@ export class FhirCaller {
 
 /** Registers a backend service and gets it a token. */
 export async function backendCaller(server: TestServer, http: HttpClient, scope: string): Promise<FhirCaller> {
+  return new FhirCaller(http, server.fhirUrl, await backendToken(server, http, scope));
+}
+
+/** The access token of a new backend service. */
+export async function backendToken(server: TestServer, http: HttpClient, scope: string): Promise<string> {
   const key = await backendKey();
   const file = join(server.directory, `${key.kid}.jwks.json`);
   writeFileSync(file, JSON.stringify(key.jwks));
   const { client_id: clientId } = await server.cliJson<{ client_id: string }>(['client', 'add', '--name', 'Test backend', '--jwks', file, '--scope', scope]);
-  const { access_token: token } = await backendToken(http, `${server.baseUrl}/oauth2/token`, clientId, key, scope);
-  return new FhirCaller(http, server.fhirUrl, token);
+  return (await tokenOf(http, `${server.baseUrl}/oauth2/token`, clientId, key, scope)).access_token;
 }
