@@ -1,4 +1,7 @@
 import { randomInt } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { brotliDecompressSync } from 'node:zlib';
 import { hash, verify } from '@node-rs/argon2';
 import { InterlockError } from '../../resources/outcome/error.ts';
 
@@ -8,7 +11,7 @@ const classes: readonly RegExp[] = [/\p{Lu}/u, /\p{Ll}/u, /\p{Nd}/u, /[^\p{L}\p{
 
 /**
  * The words that common passwords are made of. Where upper case, digits and a symbol are demanded, people write
- * `Password123!` and `Welc0me2025#`; so a password that is such a word and decoration is refused, however it is decorated.
+ * `SummerWinter1!` and `Hospital2025#`; so a password of such words and decoration is refused, however it is decorated.
  */
 const commonWords = [
   'abcdef', 'access', 'account', 'admin', 'administrator', 'adobe', 'alexander', 'amanda', 'andrew', 'angel', 'apple', 'april', 'arsenal', 'asdf', 'asdfgh', 'asdfghjkl', 'ashley', 'august',
@@ -21,7 +24,10 @@ const commonWords = [
   'root', 'samantha', 'saturday', 'secret', 'security', 'september', 'server', 'shadow', 'soccer', 'spring', 'starwars', 'summer', 'sunday', 'sunshine', 'superman', 'support', 'system', 'taylor',
   'temp', 'temporary', 'test', 'tester', 'testing', 'thomas', 'thursday', 'tigger', 'trustno', 'tuesday', 'user', 'wednesday', 'welcome', 'whatever', 'william', 'winter', 'yankees', 'zaq', 'zxcvbn', 'zxcvbnm',
 ] as const;
-const common = new RegExp(`^(?:${commonWords.join('|')})*$`);
+const madeOfCommonWords = new RegExp(`^(?:${commonWords.join('|')})*$`);
+/** See common-passwords/README.md. */
+const commonPasswords: ReadonlySet<string> = new Set(brotliDecompressSync(readFileSync(join(import.meta.dirname, 'common-passwords', 'passwords.txt.br'))).toString('utf8').trimEnd().split('\n'));
+const minCoreLength = 4;
 const repeated = /(.)\1{2,}/g;
 const disguises: Readonly<Record<string, string>> = { '0': 'o', '1': 'i', '3': 'e', '4': 'a', '5': 's', '7': 't', '@': 'a', $: 's', '!': 'i' };
 
@@ -45,7 +51,9 @@ export function assertPasswordPolicy(password: string, username: string): void {
     .replace(/^[^a-z@$]+|[^a-z@$]+$/g, '')
     .replace(/[013457@$!]/g, (letter) => disguises[letter]!)
     .replace(/[^a-z]/g, '');
-  if ([plain, undisguised].some((word) => common.test(word.replace(repeated, '')))) refuse('This is a common password.');
+  const trimmed = lower.replace(/^[^a-z]+|[^a-z]+$/g, '');
+  const cores = [lower, lower.replace(/[^a-z0-9]/g, ''), trimmed, plain, undisguised].filter((core) => core.length >= minCoreLength);
+  if (cores.some((core) => commonPasswords.has(core)) || [plain, undisguised].some((word) => madeOfCommonWords.test(word.replace(repeated, '')))) refuse('This is a common password.');
   if (username.length >= 3 && lower.includes(username.toLowerCase())) refuse('A password does not hold the user name.');
 }
 
