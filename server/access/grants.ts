@@ -70,14 +70,14 @@ const compiled = new Map<string, readonly Grant[]>();
 const maxCompiled = 5_000;
 
 function grantsOf(token: TokenFacts, purposes: readonly string[]): readonly Grant[] {
-  const { role, fhirUser } = token.user ?? {};
+  const { role, fhirUser, proxyFor } = token.user ?? {};
   const patient = token.launch?.patient;
-  const key = JSON.stringify([rolesRevision(), token.scope, role, fhirUser, patient, purposes]);
+  const key = JSON.stringify([rolesRevision(), token.scope, role, fhirUser, proxyFor, patient, purposes]);
   let grants = compiled.get(key);
   if (grants === undefined) {
     grants = token.scope.split(' ').flatMap((text) => {
       const scope = parseScope(text);
-      return scope?.kind === 'resource' ? grantsOfScope(scope, role, purposes, { fhirUser, patient }) : [];
+      return scope?.kind === 'resource' ? grantsOfScope(scope, role, purposes, { fhirUser, proxyFor, patient }) : [];
     });
     if (compiled.size >= maxCompiled) compiled.clear();
     compiled.set(key, grants);
@@ -88,24 +88,25 @@ function grantsOf(token: TokenFacts, purposes: readonly string[]): readonly Gran
 /** Who a person is in the record, and whose record a launch is about. */
 interface Whose {
   readonly fhirUser?: string | undefined;
+  readonly proxyFor?: readonly string[] | undefined;
   readonly patient?: string | undefined;
 }
 
-function grantsOfScope(scope: ResourceScope, roleName: string | undefined, purposes: readonly string[], { fhirUser, patient }: Whose): readonly Grant[] {
+function grantsOfScope(scope: ResourceScope, roleName: string | undefined, purposes: readonly string[], whose: Whose): readonly Grant[] {
   const criteria = scope.criteria.length === 0 ? {} : { criteria: scope.criteria };
   const plain: Grant = { type: scope.type, permissions: scope.permissions, ...criteria };
   // A system scope without a person is the client's own; with a person it would step around the role.
   if (scope.level === 'system') return roleName === undefined ? [plain] : [];
   const role = roleName === undefined ? undefined : roleOf(roleName);
   if (role === undefined) return [];
-  if (scope.level === 'user') return underRole(plain, role, purposes, { fhirUser, patient });
-  const of = patient ?? idOf('Patient', fhirUser);
+  if (scope.level === 'user') return underRole(plain, role, purposes, whose);
+  const of = whose.patient ?? onlyOwn(whose);
   if (of === undefined) return [];
-  return underRole(plain, role, purposes, { fhirUser, patient }).flatMap((grant) => (grant.patient === undefined ? confined(grant, { patient: of }) : grant.patient === of ? [grant] : []));
+  return underRole(plain, role, purposes, whose).flatMap((grant) => (grant.patient === undefined ? confined(grant, { patient: of }) : grant.patient === of ? [grant] : []));
 }
 
 /** One grant per type that the role leaves something of. */
-function underRole(grant: Grant, role: Role, purposes: readonly string[], { fhirUser, patient }: Whose): Grant[] {
+function underRole(grant: Grant, role: Role, purposes: readonly string[], whose: Whose): Grant[] {
   const types = grant.type === '*' ? resourceTypes() : [grant.type];
   return types.flatMap((type): Grant[] => {
     const row = rowFor(role, type, purposes);
@@ -115,13 +116,24 @@ function underRole(grant: Grant, role: Role, purposes: readonly string[], { fhir
     switch (row.compartment ?? 'all') {
       case 'all': return [narrowed];
       case 'self': {
-        const own = idOf('Patient', fhirUser);
-        // Nobody is launched from the own record into another's.
-        return own === undefined || (patient !== undefined && patient !== own) ? [] : confined(narrowed, { patient: own });
+        const own = whose.patient ?? onlyOwn(whose);
+        // Nobody is launched from the own record into another's, but for those on whose behalf they act.
+        return own === undefined || !ownPatients(whose).includes(own) ? [] : confined(narrowed, { patient: own });
       }
-      case 'care': return idOf('Practitioner', fhirUser) === undefined ? [] : confined(narrowed, { careOf: fhirUser! });
+      case 'care': return idOf('Practitioner', whose.fhirUser) === undefined ? [] : confined(narrowed, { careOf: whose.fhirUser! });
     }
   });
+}
+
+function ownPatients({ fhirUser, proxyFor = [] }: Whose): readonly string[] {
+  const own = idOf('Patient', fhirUser);
+  return own === undefined ? proxyFor : [own, ...proxyFor];
+}
+
+/** The patient meant if none is named. Who acts for several has to say for whom. */
+function onlyOwn(whose: Whose): string | undefined {
+  const own = ownPatients(whose);
+  return own.length === 1 ? own[0] : undefined;
 }
 
 /** A grant for some patients' resources; what belongs to no patient can be read, if it is a directory's or knowledge. */

@@ -12,6 +12,11 @@ export interface OAuthRow {
   /** Keyed hashes by which rows are also found. */
   readonly grant?: Buffer;
   readonly uid?: Buffer;
+  /** Whose grant it is, and which app's. */
+  readonly person?: Buffer;
+  readonly client?: Buffer;
+  /** When an app's access was last used, to the minute. */
+  readonly usedAt?: Date;
   /** When it was used, seconds since 1970: outside the sealed body, so that using it can be a compare-and-set. */
   readonly consumed?: number;
   readonly expiresAt?: Date;
@@ -19,6 +24,8 @@ export interface OAuthRow {
 
 /** Models that are revoked with their grant. */
 const grantable = new Set(['AccessToken', 'AuthorizationCode', 'RefreshToken']);
+/** Models that are listed by person and by client. */
+const listed = new Set(['Grant', 'AppAccess']);
 
 /** Sealed rows in MongoDB under keyed hashes of model and id. */
 export class OAuthRows {
@@ -84,12 +91,13 @@ export class OAuthRows {
 
   #row(model: string, id: string, payload: object, expiresInS: number | undefined): OAuthRow {
     const _id = this.key(model, id);
-    const { grantId, uid } = payload as AdapterPayload;
+    const { grantId, uid, accountId, clientId } = payload as AdapterPayload;
     return {
       _id,
       body: this.#keyring.sealBlob('oauth', Buffer.from(JSON.stringify(payload)), _id.toString('hex')),
       ...(grantId !== undefined && grantable.has(model) ? { grant: this.key('grantId', grantId) } : {}),
       ...(uid !== undefined && model === 'Session' ? { uid: this.key('uid', uid) } : {}),
+      ...(accountId !== undefined && clientId !== undefined && listed.has(model) ? { person: this.key('person', accountId), client: this.key('client', clientId) } : {}),
       ...(expiresInS === undefined ? {} : { expiresAt: new Date(Date.now() + expiresInS * 1000) }),
     };
   }

@@ -3,12 +3,16 @@ import helmet from 'helmet';
 import type { Connection } from 'mongoose';
 import { InterlockError } from '../../resources/outcome/error.ts';
 import type { TokenFacts } from '../access/context.ts';
+import type { GuardServices } from '../access/guard.ts';
 import { openFloodGuard, type FloodGuard } from '../audit/flood.ts';
 import type { AuditTrail } from '../audit/record.ts';
 import type { Keyring } from '../kms/keyring.ts';
 import type { Log } from '../observe/log.ts';
 import { OAuthRows } from './adapter.ts';
+import { AppAccess } from './app-access.ts';
+import { appsClient, appsClientId, appsRouter } from './apps-page.ts';
 import { anonymousActor, auditProvider, requestFacts } from './audit.ts';
+import { Authorizations } from './authorization.ts';
 import { BearerTokens } from './bearer.ts';
 import { Clients, type ClientInfo } from './clients.ts';
 import { interactionRouter } from './interactions.ts';
@@ -18,13 +22,17 @@ import { contentSecurityPolicy, problemPage } from './pages.ts';
 import { createPassport, type Passport, type PassportOptions } from './passport.ts';
 import { People, type Person } from './people.ts';
 import { createProvider, type Lifetimes } from './provider.ts';
+import { PersonalRecords } from './records.ts';
 import { smartConfiguration } from './smart-configuration.ts';
+import { smartStyleDocument } from './smart-style.ts';
 import { FailureThrottle } from './throttle.ts';
 
 export interface AuthOptions {
   readonly app: Connection;
   readonly keyring: Keyring;
   readonly audit: AuditTrail;
+  /** The record, as far as people see it when they choose a patient and consent. */
+  readonly guard: GuardServices;
   /** URL of the authorization server, such as `https://localhost:8443/oauth2`; the router is mounted at its path. */
   readonly issuer: string;
   readonly fhirBaseUrl: string;
@@ -45,6 +53,8 @@ export interface Auth {
   readonly router: Router;
   readonly people: People;
   readonly clients: Clients;
+  /** Which apps people gave access to. */
+  readonly apps: AppAccess;
   /** Strategies `person`, `bearer` and `certificate`; see `authenticate` in passport.ts. */
   readonly passport: Passport;
   /** The document at `[base]/.well-known/smart-configuration`. */
@@ -67,32 +77,38 @@ export async function createAuth(options: AuthOptions): Promise<Auth> {
   if (lifetimes.appTokenS > 900 || lifetimes.backendTokenS > 300) throw new InterlockError('config-invalid', { detail: 'Access tokens last at most 900 seconds, those of backend services 300.' });
   const forget = (): void => tokens.forget();
   const rows = new OAuthRows(app, keyring);
+  const ownClients = new Map([...(options.ownClients ?? []), [appsClientId, appsClient(issuer)]]);
   const people = new People({ app, keyring, nowMs, origin: new URL(issuer).origin, onChange: forget });
-  const clients = new Clients({ app, keyring, nowMs, onChange: forget, ...(options.ownClients === undefined ? {} : { own: options.ownClients }) });
+  const clients = new Clients({ app, keyring, nowMs, onChange: forget, own: ownClients });
   const launches = new Launches(rows, lifetimes.grantS);
-  const provider = createProvider({ issuer, fhirBaseUrl, rows, clients, people, launches, keys: await serverKeys(rows), lifetimes });
-  const tokens = new BearerTokens({ app, provider, rows, clients, people, launches, log, nowMs });
+  const apps = new AppAccess({ rows, lifetimeS: lifetimes.grantS, nowMs });
+  const authorizations = new Authorizations({ fhirBaseUrl, rows, launches, apps, ownClients: new Set(ownClients.keys()) });
+  const provider = createProvider({ issuer, fhirBaseUrl, rows, clients, people, launches, authorizations, keys: await serverKeys(rows), lifetimes });
+  const tokens = new BearerTokens({ app, provider, rows, clients, people, launches, apps, log, nowMs });
   const authenticateBearer = (token: string): Promise<TokenFacts> => tokens.authenticate(token);
   const passport = createPassport({ people, authenticateBearer, partnerOf: options.partnerOf ?? (async () => undefined) });
   const throttle = new FailureThrottle({ maxFailures: options.maxFailuresPerMinute ?? 60, windowMs: 60_000, nowMs });
   const flood = openFloodGuard({ trail: audit, nowMs });
   auditProvider({ provider, audit, flood, throttle, log, nowMs });
 
+  const signedIn = async (request: Request, response: Response): Promise<Person | undefined> => {
+    const session = await provider.Session.get(provider.createContext(request, response));
+    const person = session.accountId === undefined || session.amr?.includes('mfa') !== true ? undefined : await people.get(session.accountId);
+    return person?.disabled === false ? person : undefined;
+  };
+
   const router = express.Router();
   router.use(headers(), canonicalHost(issuer));
-  router.use(interactionRouter({ provider, fhirBaseUrl, people, launches, passport, audit, flood, keyring, throttle, log, nowMs }));
+  router.get('/smart-style.json', smartStyleDocument);
+  router.use(appsRouter({ issuer, fhirBaseUrl, apps, audit, keyring, nowMs, signedIn }));
+  router.use(interactionRouter({ provider, people, authorizations, records: new PersonalRecords(options.guard), passport, audit, flood, keyring, throttle, log, nowMs }));
   router.use(throttled(throttle, flood, nowMs));
   router.all('/authorize', express.text({ type: 'application/x-www-form-urlencoded', limit: '64kb' }), authorizationRequest);
   router.use(provider.callback() as unknown as RequestHandler);
   router.use(unreadable);
   return {
-    router, people, clients, passport, authenticateBearer,
+    router, people, clients, apps, passport, authenticateBearer, signedIn,
     smartConfiguration: () => smartConfiguration(issuer),
-    async signedIn(request, response) {
-      const session = await provider.Session.get(provider.createContext(request, response));
-      const person = session.accountId === undefined || session.amr?.includes('mfa') !== true ? undefined : await people.get(session.accountId);
-      return person?.disabled === false ? person : undefined;
-    },
     createLaunch: (launch) => launches.create(launch),
     async close() {
       await flood.close();
@@ -151,19 +167,13 @@ function throttled(throttle: FailureThrottle, flood: FloodGuard, nowMs: () => nu
 
 /**
  * Lets authorization requests come by POST (https://hl7.org/fhir/smart-app-launch/STU2.2/app-launch.html) by turning them
- * into their GET form: the library would have the session cookie sent along with cross-site requests for it. And asks
- * for consent where `offline_access` is wanted, without which the library would drop that scope silently.
+ * into their GET form: the library would have the session cookie sent along with cross-site requests for it.
  */
 function authorizationRequest(request: Request, _response: unknown, next: () => void): void {
-  if (request.method !== 'GET' && request.method !== 'POST') {
-    next();
-    return;
+  if (request.method === 'POST') {
+    request.method = 'GET';
+    request.originalUrl = `${request.baseUrl}/authorize?${new URLSearchParams(String(request.body ?? '')).toString()}`;
+    request.url = request.originalUrl.slice(request.baseUrl.length);
   }
-  const query = new URLSearchParams(request.method === 'POST' ? String(request.body ?? '') : new URL(request.url, 'https://localhost').search);
-  const prompts = (query.get('prompt') ?? '').split(' ').filter(Boolean);
-  const wantsOffline = query.get('scope')?.split(' ').includes('offline_access') === true;
-  if (wantsOffline && !prompts.includes('consent') && !prompts.includes('none')) query.set('prompt', [...prompts, 'consent'].join(' '));
-  request.method = 'GET';
-  request.url = `/authorize?${query.toString()}`;
   next();
 }

@@ -5,6 +5,7 @@ import { InterlockError } from '../../resources/outcome/error.ts';
 import type { TokenFacts } from '../access/context.ts';
 import type { Log } from '../observe/log.ts';
 import type { OAuthRows } from './adapter.ts';
+import type { AppAccess } from './app-access.ts';
 import type { Clients } from './clients.ts';
 import type { Launches } from './launch.ts';
 import type { People } from './people.ts';
@@ -24,6 +25,7 @@ export interface BearerOptions {
   readonly clients: Clients;
   readonly people: People;
   readonly launches: Launches;
+  readonly apps: AppAccess;
   readonly log: Log;
   readonly nowMs: () => number;
 }
@@ -84,7 +86,7 @@ export class BearerTokens {
   }
 
   async #lookUp(value: string): Promise<Held | undefined> {
-    const { provider, rows, clients, people, launches } = this.#options;
+    const { provider, rows, clients, people, launches, apps } = this.#options;
     const person = await provider.AccessToken.find(value);
     const token = person ?? (await provider.ClientCredentials.find(value));
     // A token bound to a key is not good as a bearer token.
@@ -96,12 +98,13 @@ export class BearerTokens {
     if (person === undefined) return { facts: common, untilMs: common.expiresAtMs, rows: [row('ClientCredentials', value)] };
     const [user, launch] = await Promise.all([people.get(person.accountId), launches.ofGrant(person.grantId)]);
     if (user === undefined) return undefined;
+    await apps.used(person.accountId, client.clientId);
     const { patient, encounter } = person.extra ?? {};
     const session = person.sessionUid === undefined ? undefined : await provider.Session.findByUid(person.sessionUid);
     return {
       facts: {
         ...common,
-        user: { id: user.id, username: user.username, role: user.role, ...(user.fhirUser === undefined ? {} : { fhirUser: user.fhirUser }) },
+        user: { id: user.id, username: user.username, role: user.role, ...(user.fhirUser === undefined ? {} : { fhirUser: user.fhirUser }), ...(user.proxyFor === undefined ? {} : { proxyFor: user.proxyFor }) },
         launch: {
           ...(launch?.launchId === undefined ? {} : { id: launch.launchId }),
           ...(typeof patient === 'string' ? { patient } : {}),

@@ -3,25 +3,25 @@ import express, { type Request, type RequestHandler, type Response, type Router 
 import type Provider from 'oidc-provider';
 import { errors } from 'oidc-provider';
 import { InterlockError } from '../../resources/outcome/error.ts';
-import { parseScopes, type Scope } from '../access/scopes.ts';
 import type { FloodGuard } from '../audit/flood.ts';
 import type { AuditRecord, AuditTrail } from '../audit/record.ts';
 import type { Keyring } from '../kms/keyring.ts';
 import type { Log } from '../observe/log.ts';
 import { anonymousActor, personActor, requestFacts } from './audit.ts';
-import { fitsContext, ownContext, type LaunchContext, type Launches } from './launch.ts';
-import { consentPage, contentSecurityPolicy, problemPage, signInPage, type ConsentLine, type FormFacts } from './pages.ts';
+import type { Authorizations } from './authorization.ts';
+import { consent, showConsent } from './consent.ts';
+import { contentSecurityPolicy, problemPage, signInPage, type FormFacts } from './pages.ts';
 import { authenticate, type Passport } from './passport.ts';
 import type { People, Person, SignIn } from './people.ts';
-import { plainScopes } from './provider.ts';
+import { pick, showPicker } from './picker.ts';
+import type { PersonalRecords } from './records.ts';
 import type { FailureThrottle } from './throttle.ts';
-import { wordingOf } from './wording.ts';
 
 export interface InteractionOptions {
   readonly provider: Provider;
-  readonly fhirBaseUrl: string;
   readonly people: People;
-  readonly launches: Launches;
+  readonly authorizations: Authorizations;
+  readonly records: PersonalRecords;
   readonly passport: Passport;
   readonly audit: AuditTrail;
   readonly flood: FloodGuard;
@@ -42,7 +42,7 @@ interface Waiting {
 
 const wrong = 'That did not match. Check user name, password and code. After five failures an account is locked.';
 
-/** The pages on which people sign in and consent: `GET` and `POST /interaction/:uid`. */
+/** The pages on which people sign in, choose a patient and consent: `GET` and `POST /interaction/:uid`. */
 export function interactionRouter(options: InteractionOptions): Router {
   const router = express.Router();
   const step =
@@ -54,12 +54,12 @@ export function interactionRouter(options: InteractionOptions): Router {
         answerProblem(options, request, response, cause);
       }
     };
-  router.get('/interaction/:uid', step((waiting, request, response) => (waiting.details.prompt.name === 'login' ? showSignIn(waiting, response) : showConsent(options, waiting, request, response))));
+  router.get('/interaction/:uid', step((waiting, request, response) => (waiting.details.prompt.name === 'login' ? showSignIn(waiting, response) : showNext(options, waiting, request, response))));
   router.post('/interaction/:uid', express.urlencoded({ extended: false, limit: '64kb', parameterLimit: 1_000 }), step(async (waiting, request, response) => {
       const body = request.body as Readonly<Record<string, unknown>> | undefined;
       if (!sameText(body?.['csrf'], waiting.form.csrf)) throw new InterlockError('forbidden');
       if (body?.['decision'] === 'cancel') return options.provider.interactionFinished(request, response, { error: 'access_denied', error_description: 'the person declined' }, { mergeWithLastSubmission: false });
-      return waiting.details.prompt.name === 'login' ? signIn(options, waiting, request, response) : consent(options, waiting, request, response);
+      return waiting.details.prompt.name === 'login' ? signIn(options, waiting, request, response) : proceed(options, waiting, request, response);
     }),
   );
   return router;
@@ -77,7 +77,7 @@ async function waitingFor(options: InteractionOptions, request: Request, respons
   response.set('Cache-Control', 'no-store');
   return {
     details,
-    form: { action: `${request.baseUrl}/interaction/${uid}`, csrf: options.keyring.mac('oauth-token', ['csrf', uid], 32).toString('base64url'), appName: clientName },
+    form: { action: `${request.baseUrl}/interaction/${uid}`, csrf: options.keyring.mac('oauth-token', ['csrf', uid], 32).toString('base64url'), appName: clientName, appHost: redirect === null ? '' : redirect.host === '' ? redirect.protocol : redirect.host },
     client: { clientId: client.clientId, clientName },
   };
 }
@@ -105,61 +105,41 @@ async function signIn(options: InteractionOptions, waiting: Waiting, request: Re
   return options.provider.interactionFinished(request, response, { login }, { mergeWithLastSubmission: false });
 }
 
-/** The person, the context, and what can be granted in it. */
-async function consentFacts(options: InteractionOptions, { details }: Waiting): Promise<{ person: Person; context: LaunchContext; possible: Scope[]; withheld: Scope[] }> {
-  const { session, params } = details;
+async function signedInPerson(options: InteractionOptions, { details: { session } }: Waiting): Promise<Person> {
   const person = session === undefined ? undefined : await options.people.get(session.accountId);
   if (person === undefined || person.disabled) throw new errors.SessionNotFound('nobody is signed in');
-  const { scope, launch } = params;
-  const scopes = parseScopes(typeof scope === 'string' ? scope : '');
-  const context = typeof launch !== 'string' ? ownContext(person) : await options.launches.find(launch, person.id);
-  const own = ownContext(person).patient;
-  if (context === undefined || (own !== undefined && context.patient !== own)) throw new InterlockError('forbidden');
-  return { person, context, possible: scopes.filter((asked) => fitsContext(asked, context)), withheld: scopes.filter((asked) => !fitsContext(asked, context)) };
+  return person;
 }
 
-const isOptional = (scope: Scope): boolean => scope.kind === 'resource' || scope.text === 'offline_access';
-const line = (scope: Scope): ConsentLine => ({ scope: scope.text, ...wordingOf(scope) });
-
-async function showConsent(options: InteractionOptions, waiting: Waiting, request: Request, response: Response): Promise<void> {
-  const { person, context, possible, withheld } = await consentFacts(options, waiting);
-  const page = consentPage({
-    ...waiting.form,
-    username: person.username,
-    signOutUrl: `${request.baseUrl}/logout`,
-    record: context.patient === undefined ? undefined : person.role === 'patient' ? 'your own record' : 'the record that was open when it was started',
-    optional: [...possible.filter(({ kind }) => kind === 'resource'), ...possible.filter((scope) => scope.kind !== 'resource' && isOptional(scope))].map(line),
-    fixed: possible.filter((scope) => !isOptional(scope)).map(line),
-    withheld: withheld.map(line),
-  });
-  response.status(200).type('html').send(page);
-}
-
-async function consent(options: InteractionOptions, waiting: Waiting, request: Request, response: Response): Promise<void> {
-  const { provider, audit, launches } = options;
-  const facts = requestFacts(request);
-  const { person, context, possible, withheld } = await consentFacts(options, waiting);
-  const ticked = new Set([(request.body as { scope?: string | string[] }).scope ?? []].flat());
-  const granted = possible.filter((scope) => !isOptional(scope) || ticked.has(scope.text)).map((scope) => scope.text);
-  const declined = [...withheld, ...possible].map((scope) => scope.text).filter((scope) => !granted.includes(scope));
-  if (granted.length === 0) return provider.interactionFinished(request, response, { error: 'access_denied', error_description: 'the person granted nothing' }, { mergeWithLastSubmission: false });
-  if (context.launchId !== undefined && !(await launches.use(context.launchId))) throw new InterlockError('forbidden');
-
-  const grant = new provider.Grant({ accountId: person.id, clientId: waiting.client.clientId });
-  const isPlain = (scope: string): boolean => (plainScopes as readonly string[]).includes(scope);
-  grant.addResourceScope(options.fhirBaseUrl, granted.join(' '));
-  if (granted.some(isPlain)) grant.addOIDCScope(granted.filter(isPlain).join(' '));
-  if (declined.length > 0) grant.rejectResourceScope(options.fhirBaseUrl, declined.join(' '));
-  if (declined.some(isPlain)) grant.rejectOIDCScope(declined.filter(isPlain).join(' '));
-  const grantId = await grant.save();
-  await launches.bind(grantId, context);
-  await audit.record({
-    at: options.nowMs(), kind: 'token', interaction: 'consent', action: 'E', outcome: '0', requestId: facts.requestId,
-    actor: personActor(person, facts, waiting.client),
-    client: { id: waiting.client.clientId, scope: granted.join(' ').slice(0, 4000) },
-    ...(context.patient === undefined ? {} : { patients: [context.patient] }),
-  });
+/** What comes next after signing in: choosing a patient or an encounter, consent, or nothing if the same was answered before. */
+async function showNext(options: InteractionOptions, waiting: Waiting, request: Request, response: Response): Promise<void> {
+  const { authorizations, provider } = options;
+  const { details, client, form } = waiting;
+  const person = await signedInPerson(options, waiting);
+  const asked = await authorizations.asked(details.params, person, await authorizations.picked(details.uid));
+  const asker = { person, client, facts: requestFacts(request) };
+  if (asked.needs !== undefined) return showPicker(options, { form, asker, asked }, response);
+  const registered = await provider.Client.find(client.clientId);
+  const { prompt } = details.params;
+  const granted = (typeof prompt === 'string' && prompt.split(' ').includes('consent')) || registered === undefined ? undefined : await authorizations.remembered(registered, details.params['redirect_uri'], person, asked);
+  if (granted === undefined || granted.length === 0) return showConsent(options, { form, asker, asked }, request, response);
+  const grantId = await authorizations.grant(provider, client, person, asked, granted);
   return provider.interactionFinished(request, response, { consent: { grantId } }, { mergeWithLastSubmission: true });
+}
+
+/** A choice, a search for one, or the answer to the consent page. */
+async function proceed(options: InteractionOptions, waiting: Waiting, request: Request, response: Response): Promise<void> {
+  const { authorizations } = options;
+  const { details, client, form } = waiting;
+  const person = await signedInPerson(options, waiting);
+  const picked = await authorizations.picked(details.uid);
+  const asked = await authorizations.asked(details.params, person, picked);
+  const asker = { person, client, facts: requestFacts(request) };
+  if (asked.needs === undefined) return consent(options, { form, asker, asked }, request, response);
+  const chosen = await pick(options, { form, asker, asked }, request, response);
+  if (chosen === undefined) return undefined;
+  await authorizations.pick(details.uid, { ...picked, ...chosen });
+  response.redirect(303, form.action);
 }
 
 function answerProblem(options: InteractionOptions, request: Request, response: Response, cause: unknown): void {

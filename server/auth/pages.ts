@@ -3,7 +3,7 @@ import type { KoaContextWithOIDC } from 'oidc-provider';
 import { style } from './style.ts';
 
 /** A piece of HTML whose values are escaped. */
-class Html {
+export class Html {
   readonly text: string;
   constructor(text: string) {
     this.text = text;
@@ -69,6 +69,8 @@ export interface FormFacts {
   readonly action: string;
   readonly csrf: string;
   readonly appName: string;
+  /** Where its answers go: the host of its registered redirect URI, or a private-use scheme. */
+  readonly appHost: string;
 }
 
 /** The sign-in page. `problem` stands above the form; it never says which of the three was wrong. */
@@ -90,48 +92,6 @@ ${problem !== undefined && html`<p class="problem" role="alert">${problem}</p>`}
 <button name="decision" value="cancel" class="quiet" formnovalidate>Cancel</button>
 </div>
 </form>`,
-  );
-}
-
-/** One line of the consent page. */
-export interface ConsentLine {
-  readonly scope: string;
-  readonly title: string;
-  readonly detail?: string | undefined;
-}
-
-export interface ConsentFacts extends FormFacts {
-  readonly username: string;
-  readonly signOutUrl: string;
-  /** Whose record the app would work with, if one. */
-  readonly record?: string | undefined;
-  /** May be unticked. */
-  readonly optional: readonly ConsentLine[];
-  /** Granted along with the rest. */
-  readonly fixed: readonly ConsentLine[];
-  /** Asked for, but not possible here. */
-  readonly withheld: readonly ConsentLine[];
-}
-
-/** The consent page: what the app would get, line by line, to be unticked. */
-export function consentPage(facts: ConsentFacts): string {
-  const line = (entry: ConsentLine): Html => html`<span><strong>${entry.title}</strong>${entry.detail !== undefined && html`<small>${entry.detail}</small>`}<code>${entry.scope}</code></span>`;
-  return page(
-    `Allow ${facts.appName}?`,
-    html`<p>You are signed in as <strong>${facts.username}</strong>.${facts.record !== undefined && html` The app would work with <strong>${facts.record}</strong>.`}</p>
-<form method="post" action="${facts.action}">
-<input type="hidden" name="csrf" value="${facts.csrf}">
-${facts.optional.length > 0 && html`<fieldset><legend>It asks to</legend>
-${facts.optional.map((entry) => html`<label class="choice"><input type="checkbox" name="scope" value="${entry.scope}" checked>${line(entry)}</label>`)}
-</fieldset>`}
-${facts.fixed.length > 0 && html`<h2>It will also</h2><ul>${facts.fixed.map((entry) => html`<li>${line(entry)}</li>`)}</ul>`}
-${facts.withheld.length > 0 && html`<h2>It will not get</h2><p>This needs a patient or visit, and none is chosen: start the app from a patient’s record instead.</p><ul class="withheld">${facts.withheld.map((entry) => html`<li>${line(entry)}</li>`)}</ul>`}
-<div class="buttons">
-<button name="decision" value="allow">Allow</button>
-<button name="decision" value="cancel" class="quiet">Don’t allow</button>
-</div>
-</form>
-<p class="reference">Not you? <a href="${facts.signOutUrl}">Sign out</a>, then start the app again.</p>`,
   );
 }
 

@@ -1,9 +1,10 @@
 import { Provider, errors, interactionPolicy, type Client, type Configuration, type KoaContextWithOIDC } from 'oidc-provider';
 import { coveredScopes, type Scope } from '../access/scopes.ts';
 import { createAdapter, type OAuthRows } from './adapter.ts';
+import { plainScopes, type Authorizations } from './authorization.ts';
 import { secretMatches, type Clients } from './clients.ts';
 import type { ServerKeys } from './keys.ts';
-import { contextParameters, type Launches } from './launch.ts';
+import { contextParameterNames, contextParameters, type Launches } from './launch.ts';
 import { sendError, sendLogout, sendLoggedOut } from './pages.ts';
 import { stillStands, type People } from './people.ts';
 
@@ -30,12 +31,10 @@ export interface ProviderOptions {
   readonly clients: Clients;
   readonly people: People;
   readonly launches: Launches;
+  readonly authorizations: Authorizations;
   readonly keys: ServerKeys;
   readonly lifetimes: Lifetimes;
 }
-
-/** SMART's scopes that are no resource scopes. */
-export const plainScopes = ['openid', 'fhirUser', 'profile', 'launch', 'launch/patient', 'launch/encounter', 'offline_access', 'online_access'] as const;
 
 const maxAssertionS = 300;
 const clockToleranceS = 10;
@@ -95,17 +94,15 @@ export function createProvider(options: ProviderOptions): Provider {
       aud: async (ctx, aud, client) => {
         if (aud?.replace(/\/$/, '') !== options.fhirBaseUrl) throw new errors.InvalidRequest('aud must be the FHIR base URL of this server');
         const params = ctx.oidc.params!;
-        params['scope'] = texts(await allowed(options, client, params['scope'], (scope) => scope.kind !== 'resource' || scope.level !== 'system'));
+        // The library drops `offline_access` unless the app asks for a prompt that SMART does not know of.
+        const asked = new URL(ctx.originalUrl, issuer).searchParams.get('scope') ?? params['scope'];
+        params['scope'] = texts(await allowed(options, client, asked, (scope) => scope.kind !== 'resource' || scope.level !== 'system'));
         if (params['scope'] === '') throw new errors.InvalidScope('none of the requested scopes may be granted', '');
       },
       launch: null,
     },
     interactions: { policy: policy(), url: (_ctx, interaction) => `${new URL(issuer).pathname}/interaction/${interaction.uid}` },
-    // Every authorization asks for consent, so that each has its own grant and launch context.
-    loadExistingGrant: async (ctx) => {
-      const grantId = ctx.oidc.result?.consent?.grantId;
-      return grantId === undefined ? undefined : ctx.oidc.provider.Grant.find(grantId);
-    },
+    loadExistingGrant: (ctx) => options.authorizations.existing(ctx),
     findAccount: async (ctx, id, token) => {
       const person = await options.people.get(id);
       if (person === undefined || person.disabled) return undefined;
@@ -125,7 +122,7 @@ export function createProvider(options: ProviderOptions): Provider {
       const account = await options.people.get(token.accountId);
       const { scope = '' } = token;
       return {
-        ...contextParameters(await options.launches.ofGrant(token.grantId), scope),
+        ...contextParameters(await options.launches.ofGrant(token.grantId), scope, `${issuer}/smart-style.json`),
         ...(account?.fhirUser !== undefined && scope.split(' ').includes('fhirUser') ? { fhirUser: `${options.fhirBaseUrl}/${account.fhirUser}` } : {}),
       };
     },
@@ -143,7 +140,8 @@ export function createProvider(options: ProviderOptions): Provider {
       AuthorizationCode: 60,
       IdToken: lifetimes.appTokenS,
       Interaction: 900,
-      Grant: lifetimes.grantS,
+      // Without refresh tokens that outlast it, a grant is of no use after the session.
+      Grant: (_ctx, grant) => (grant.getResourceScope(options.fhirBaseUrl).split(' ').includes('offline_access') ? lifetimes.grantS : lifetimes.sessionS),
       RefreshToken: (_ctx, token) => (token.scopes.has('offline_access') ? lifetimes.refreshS : lifetimes.sessionS),
       Session: (ctx, session) => {
         const nowS = Math.floor(Date.now() / 1000);
@@ -161,7 +159,7 @@ export function createProvider(options: ProviderOptions): Provider {
     await next();
     const { oidc } = ctx as unknown as Partial<KoaContextWithOIDC>;
     const extra = oidc?.route === 'token' && ctx.status === 200 ? oidc.entities.AccessToken?.extra : undefined;
-    if (extra !== undefined) ctx.body = { ...(ctx.body as object), ...Object.fromEntries(['patient', 'encounter', 'need_patient_banner'].flatMap((name) => (extra[name] === undefined ? [] : [[name, extra[name]]]))) };
+    if (extra !== undefined) ctx.body = { ...(ctx.body as object), ...Object.fromEntries(contextParameterNames.flatMap((name) => (extra[name] === undefined ? [] : [[name, extra[name]]]))) };
   });
   const prototype = provider.Client.prototype;
   prototype.compareClientSecret = function compareClientSecret(this: Client, presented: string) {

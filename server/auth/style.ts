@@ -29,4 +29,17 @@ ul{margin:.25rem 0 0;padding-left:1.25rem}
 li{margin:.5rem 0}
 .reference{color:var(--soft);font-size:.85rem;margin:1.25rem 0 0}
 a{color:var(--accent)}
+dl{display:grid;grid-template-columns:auto 1fr;gap:.25rem 1rem;margin:0 0 1rem}
+dt{color:var(--soft)}
+dd{margin:0;overflow-wrap:anywhere}
+details{border-bottom:1px solid var(--line);padding:.25rem 0 .75rem 2rem}
+summary{cursor:pointer;color:var(--accent);padding:.5rem 0}
+details .choice{border:0;padding:.4rem 0}
+details fieldset{margin:.25rem 0 0}
+details legend{font-weight:400;color:var(--soft);font-size:.85rem}
+.results{margin:0 0 1.5rem}
+button.result{display:block;width:100%;text-align:left;font-weight:400;background:transparent;color:var(--ink);margin:0 0 .5rem;border-color:var(--field)}
+button.result strong{display:block}
+ul.apps{list-style:none;padding:0}
+ul.apps>li{border-bottom:1px solid var(--line);padding:0 0 1.25rem;margin:0}
 `;

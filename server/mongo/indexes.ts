@@ -25,6 +25,8 @@ export const indexes: readonly IndexRow[] = [
   { database: 'app', collection: 'partners', keys: { fingerprints: 1 }, options: { unique: true, partialFilterExpression: { fingerprints: { $exists: true } } }, why: 'A certificate belongs to one partner; looked up for every message.' },
   { database: 'app', collection: 'oauth', keys: { grant: 1 }, options: { sparse: true }, why: 'Tokens and codes of a grant, to revoke them together.' },
   { database: 'app', collection: 'oauth', keys: { uid: 1 }, options: { sparse: true }, why: 'The sign-in session that a token depends on.' },
+  { database: 'app', collection: 'oauth', keys: { person: 1 }, options: { sparse: true }, why: "A person's apps and grants, to list and revoke them." },
+  { database: 'app', collection: 'oauth', keys: { client: 1 }, options: { sparse: true }, why: "An app's grants, to list and revoke them." },
   { database: 'app', collection: 'oauth', keys: { expiresAt: 1 }, options: { expireAfterSeconds: 0 }, why: 'Expired tokens, codes, sessions and replay records go away.' },
   { database: 'app', collection: 'people', keys: { name: 1 }, options: { unique: true }, why: 'A user name belongs to one person; sign-in.' },
   { database: 'app', collection: 'clients', why: 'Registered OAuth clients, read by id.' },

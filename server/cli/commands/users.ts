@@ -1,5 +1,5 @@
 import type { Enrolment } from '../../auth/people.ts';
-import { flag, text, type Command, type CommandResult } from '../command.ts';
+import { flag, text, texts, type Command, type CommandResult } from '../command.ts';
 
 /** People who may sign in. */
 export const userCommands: readonly Command[] = [
@@ -10,6 +10,7 @@ export const userCommands: readonly Command[] = [
       { flags: '--username <name>', description: 'what the person signs in with', required: true },
       { flags: '--role <role>', description: 'physician, nurse, pharmacist, billing, patient, auditor, integration-admin or security-admin', required: true },
       { flags: '--patient <id>', description: 'id of the Patient that the person is' },
+      { flags: '--proxy-for <id>', description: 'id of a further Patient whose record the person may open; may be given several times', repeats: true },
       { flags: '--practitioner <id>', description: 'id of the Practitioner that the person is' },
       { flags: '--password-stdin', description: 'read the password from standard input; else one is made and shown once' },
       { flags: '--totp-secret <base32>', description: 'use this TOTP secret instead of a new one' },
@@ -19,6 +20,7 @@ export const userCommands: readonly Command[] = [
       const enrolment = await people.addUser({
         username: text(input, 'username')!,
         role: text(input, 'role')!,
+        ...(texts(input, 'proxyFor').length === 0 ? {} : { proxyFor: texts(input, 'proxyFor') }),
         ...(patientId === undefined ? {} : { patientId }),
         ...(practitionerId === undefined ? {} : { practitionerId }),
         ...(totpSecret === undefined ? {} : { totpSecret }),

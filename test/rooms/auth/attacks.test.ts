@@ -153,7 +153,7 @@ describe('refresh tokens', () => {
 
   test('another client, or more scopes than were granted', async () => {
     moveOn();
-    const { tokens } = await launch(server, publicApp, person, {}, (scope) => scope !== 'patient/Patient.read');
+    const { tokens } = await launch(server, publicApp, person, { prompt: 'consent' }, (scope) => scope !== 'patient/Patient.read');
     const form = { grant_type: 'refresh_token', refresh_token: String(tokens.body['refresh_token']), client_id: publicApp };
     expect((await post(server, 'token', { ...form, client_id: otherApp })).body['error']).toBe('invalid_grant');
     for (const scope of ['patient/Patient.read', 'patient/Observation.cruds', 'system/*.rs']) expect((await post(server, 'token', { ...form, scope })).body['error']).toBe('invalid_scope');
@@ -274,7 +274,7 @@ describe('sign-in', () => {
 
   test('the session gets a new id at sign-in', async () => {
     moveOn();
-    const { browser } = await launch(server, publicApp, person);
+    const { browser } = await launch(server, publicApp, person, { prompt: 'consent' });
     const ids = new Set(browser.setCookies.filter((cookie) => cookie.startsWith('__Host-interlock-session=')).map((cookie) => cookie.split(';')[0]));
     expect(ids.size).toBeGreaterThanOrEqual(2);
   });

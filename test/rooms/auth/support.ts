@@ -7,8 +7,10 @@ import { join } from 'node:path';
 import express from 'express';
 import { calculateJwkThumbprint, exportJWK, generateKeyPair, SignJWT, type CryptoKey, type JWK } from 'jose';
 import { Secret, TOTP } from 'otpauth';
+import type { GuardServices } from '../../../server/access/guard.ts';
 import type { Block } from '../../../server/audit/block.ts';
 import { openEntry } from '../../../server/audit/entry.ts';
+import { AuditReader } from '../../../server/audit/reader.ts';
 import type { AuditRecord } from '../../../server/audit/record.ts';
 import { auditCollection, openAuditTrail, type OpenAuditTrail } from '../../../server/audit/trail.ts';
 import { createAuth, type Auth, type AuthOptions } from '../../../server/auth/auth.ts';
@@ -17,11 +19,15 @@ import { LocalKeyProvider } from '../../../server/kms/local-provider.ts';
 import { MongoKeyStore } from '../../../server/mongo/key-store.ts';
 import { silentLog } from '../../../server/observe/log.ts';
 import { Pki } from '../../../server/pki/pki.ts';
+import { Epoch } from '../../../server/storage/epochs.ts';
+import { openStore } from '../../../server/storage/store.ts';
 import { testMongo, type TestMongo } from '../../support/mongo.ts';
 
 /** An authorization server as in production: real mongod, audit trail, keys and TLS. */
 export interface TestAuth {
   readonly auth: Auth;
+  /** The record behind it. */
+  readonly guard: GuardServices;
   readonly origin: string;
   readonly issuer: string;
   readonly fhirBaseUrl: string;
@@ -44,6 +50,7 @@ export async function startAuth(options: Partial<AuthOptions> = {}): Promise<Tes
   const mongo = await testMongo();
   const protect = LocalKeyProvider.open(keysDir, true);
   const keyring = await Keyring.open({ provider: protect, store: new MongoKeyStore(mongo.app) });
+  const epoch = await Epoch.open({ app: mongo.app, log: silentLog });
   const trail = await openAuditTrail({ audit: mongo.audit, keyring, tenant: 'main', epochId: 'test', log: silentLog });
   const pki = await Pki.open({ dataDir: join(directory, 'data'), keysDir, hosts: [], protect, log: silentLog });
   const app = express();
@@ -53,10 +60,13 @@ export async function startAuth(options: Partial<AuthOptions> = {}): Promise<Tes
   const issuer = `${origin}/oauth2`;
   const fhirBaseUrl = `${origin}/fhir/R4`;
   const clock = { offsetMs: 0 };
-  const auth = await createAuth({ app: mongo.app, keyring, audit: trail, issuer, fhirBaseUrl, log: silentLog, nowMs: () => Date.now() + clock.offsetMs, ...options });
+  const values = { baseUrl: fhirBaseUrl, zone: 'UTC' };
+  const store = openStore({ app: mongo.app, keyring, tenant: 'main', epoch, audit: trail, log: silentLog, values });
+  const guard: GuardServices = { store, audit: trail, auditEvents: new AuditReader({ audit: mongo.audit, keyring, tenant: 'main', site: { baseUrl: fhirBaseUrl, site: 'localhost' } }), nowMs: Date.now, values };
+  const auth = await createAuth({ app: mongo.app, keyring, audit: trail, guard, issuer, fhirBaseUrl, log: silentLog, nowMs: () => Date.now() + clock.offsetMs, ...options });
   app.use('/oauth2', auth.router);
   return {
-    auth, origin, issuer, fhirBaseUrl, caPem: pki.caPem, pki, mongo, trail, keyring, clock,
+    auth, guard, origin, issuer, fhirBaseUrl, caPem: pki.caPem, pki, mongo, trail, keyring, clock,
     async records() {
       const records: AuditRecord[] = [];
       for await (const block of mongo.auditRoot.collection<Block>(auditCollection).find({}, { promoteBuffers: true, sort: { _id: 1 } })) {
@@ -70,6 +80,8 @@ export async function startAuth(options: Partial<AuthOptions> = {}): Promise<Tes
       server.closeAllConnections();
       await new Promise((resolve) => server.close(resolve));
       pki.close();
+      await store.close();
+      await epoch.close();
       await trail.close();
       keyring.close();
       await mongo.drop();
@@ -141,12 +153,12 @@ export class Browser {
     return { response, url: at };
   }
 
-  /** The hidden fields and action of a page's form. */
+  /** The hidden fields, ticked boxes and action of a page's form. */
   static form(pageText: string): { action: string; fields: URLSearchParams } {
     const action = /<form[^>]* action="([^"]*)"/.exec(pageText)?.[1];
     if (action === undefined) throw new Error(`no form on the page: ${pageText.replace(/<style>.*<\/style>/s, '').slice(0, 800)}`);
     const fields = new URLSearchParams();
-    for (const [, name, value] of pageText.matchAll(/<input[^>]*type="(?:hidden|checkbox)" name="([^"]*)" value="([^"]*)"/g)) fields.append(name!, unescape(value!));
+    for (const [, name, value] of pageText.matchAll(/<input type="(?:hidden" name="([^"]*)" value="([^"]*)"|checkbox" name="([^"]*)" value="([^"]*)" checked)/g).map(([, ...parts]) => [undefined, ...parts.filter((part) => part !== undefined)])) fields.append(name!, unescape(value!));
     return { action, fields };
   }
 }
@@ -196,8 +208,16 @@ export async function signIn(browser: Browser, url: string | URL, person: TestPe
   return browser.follow(new URL(action, shown.url), { form: fields });
 }
 
-/** Submits a consent page. @param keep which of the offered scopes stay ticked */
+/** Submits the form of a page with further entries. */
+export async function submit(browser: Browser, shown: { response: Response; url: URL }, entries: Readonly<Record<string, string>>): Promise<{ response: Response; url: URL }> {
+  const { action, fields } = Browser.form(await shown.response.clone().text());
+  for (const [name, value] of Object.entries(entries)) fields.append(name, value);
+  return browser.follow(new URL(action, shown.url), { form: fields });
+}
+
+/** Submits a consent page, unless the same was answered before. @param keep which of the offered scopes stay ticked */
 export async function allow(browser: Browser, consent: { response: Response; url: URL }, keep: (scope: string) => boolean = () => true): Promise<URL> {
+  if (consent.response.headers.has('location')) return consent.url;
   const { action, fields } = Browser.form(await consent.response.text());
   const scopes = fields.getAll('scope').filter(keep);
   fields.delete('scope');

@@ -110,7 +110,7 @@ describe('access ends', () => {
   });
 
   async function startOther(): Promise<TestAuth['auth']> {
-    return createAuth({ app: server.mongo.app, keyring: server.keyring, audit: server.trail, issuer: server.issuer, fhirBaseUrl: server.fhirBaseUrl, log: silentLog });
+    return createAuth({ app: server.mongo.app, keyring: server.keyring, audit: server.trail, guard: server.guard, issuer: server.issuer, fhirBaseUrl: server.fhirBaseUrl, log: silentLog });
   }
 });
 
@@ -138,7 +138,7 @@ test('a session without activity ends, and with it what rests on it', async () =
 
 test('access tokens cannot be configured to last longer than allowed', async () => {
   const { issuer, fhirBaseUrl } = server;
-  await expect(createAuth({ app: server.mongo.app, keyring: server.keyring, audit: server.trail, issuer, fhirBaseUrl, log: silentLog, lifetimes: { appTokenS: 901 } })).rejects.toMatchObject({ code: 'config-invalid' });
+  await expect(createAuth({ app: server.mongo.app, keyring: server.keyring, audit: server.trail, guard: server.guard, issuer, fhirBaseUrl, log: silentLog, lifetimes: { appTokenS: 901 } })).rejects.toMatchObject({ code: 'config-invalid' });
 });
 
 test('a token that is held is looked up in microseconds', async () => {
@@ -198,7 +198,7 @@ test('the adapter refuses what may happen once, however close together', async (
 test('passport strategies: bearer token, client certificate', async () => {
   const partners = express();
   const passport = await createAuth({
-    app: server.mongo.app, keyring: server.keyring, audit: server.trail, issuer: server.issuer, fhirBaseUrl: server.fhirBaseUrl, log: silentLog,
+    app: server.mongo.app, keyring: server.keyring, audit: server.trail, guard: server.guard, issuer: server.issuer, fhirBaseUrl: server.fhirBaseUrl, log: silentLog,
     partnerOf: async (socket) => {
       const peer = peerOf(server.pki, socket);
       return typeof peer === 'string' ? undefined : peer.name;
