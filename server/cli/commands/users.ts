@@ -10,6 +10,7 @@ export const userCommands: readonly Command[] = [
       { flags: '--username <name>', description: 'what the person signs in with', required: true },
       { flags: '--role <role>', description: 'physician, nurse, pharmacist, billing, patient, auditor, integration-admin or security-admin', required: true },
       { flags: '--patient <id>', description: 'id of the Patient that the person is' },
+      { flags: '--related-person <id>', description: 'id of the RelatedPerson that the person is, who acts for patients' },
       { flags: '--proxy-for <id>', description: 'id of a further Patient whose record the person may open; may be given several times', repeats: true },
       { flags: '--practitioner <id>', description: 'id of the Practitioner that the person is' },
       { flags: '--password-stdin', description: 'read the password from standard input; else one is made and shown once' },
@@ -20,6 +21,7 @@ export const userCommands: readonly Command[] = [
       const enrolment = await people.addUser({
         username: text(input, 'username')!,
         role: text(input, 'role')!,
+        ...(text(input, 'relatedPerson') === undefined ? {} : { relatedPersonId: text(input, 'relatedPerson')! }),
         ...(texts(input, 'proxyFor').length === 0 ? {} : { proxyFor: texts(input, 'proxyFor') }),
         ...(patientId === undefined ? {} : { patientId }),
         ...(practitionerId === undefined ? {} : { practitionerId }),
