@@ -6,7 +6,7 @@ import { InterlockError } from '../resources/outcome/error.ts';
 import { contextFromToken } from './access/grants.ts';
 import type { TokenFacts } from './access/context.ts';
 import type { Auth } from './auth/auth.ts';
-import { authenticate } from './auth/passport.ts';
+import { authenticate, dpopToken } from './auth/passport.ts';
 import { commandEndpoint } from './cli/endpoint.ts';
 import { docsRouter } from './docs.ts';
 import type { CapabilityFacts } from './fhir/capabilities.ts';
@@ -68,7 +68,8 @@ export function createHttpServer(services: Services): Server {
       recordUnauthenticated: async ({ requestId, address, userAgent, method }, error) => {
         const code = error instanceof InterlockError ? error.code : 'internal';
         const actor = { kind: 'anonymous', id: 'anonymous', ...where(address, userAgent) } as const;
-        await flood.record({ at: services.nowMs(), kind: 'rest', interaction: method.toLowerCase(), action: 'E', outcome: '8', error: code, requestId, actor });
+        const rule = error instanceof InterlockError ? error.options.rule : undefined;
+        await flood.record({ at: services.nowMs(), kind: 'rest', interaction: method.toLowerCase(), action: 'E', outcome: '8', error: code, ...(rule === undefined ? {} : { rule }), requestId, actor });
       },
       smartConfiguration: () => auth.smartConfiguration(),
       log,
@@ -110,7 +111,9 @@ const known = new Set(['fhir', 'oauth2', 'channels', 'admin', 'healthz', 'readyz
 
 async function bearerOf(auth: Auth, request: Request): Promise<TokenFacts> {
   if (request.get('authorization') === undefined) throw new InterlockError('login-required');
-  const facts = await authenticate(auth.passport, 'bearer', request, request.res!);
+  // A token in a URL would be in histories and logs, and beside one in the header it is not clear which counts.
+  if (Object.hasOwn(request.query, 'access_token')) throw new InterlockError('token-invalid', { rule: 'token in the query' });
+  const facts = await authenticate(auth.passport, dpopToken(request) === undefined ? 'bearer' : 'dpop', request, request.res!);
   if (facts === undefined) throw new InterlockError('token-invalid');
   return facts;
 }

@@ -102,7 +102,7 @@ export async function openServices(options: ServicesOptions): Promise<Services> 
     const partners = new PartnerRegistry({ connection: mongo.app, keyring, audit: async (record) => audit.record(record), isRevoked: (serial) => pki.isRevoked(serial) });
     const terminology = new TerminologyService(store);
     const guard: GuardServices = { store, audit, auditEvents: auditReader, nowMs, values, terminology, integrity: config.referenceIntegrity };
-    const auth = opened(await createAuth({ app: mongo.app, keyring, audit, guard, issuer: `${config.baseUrl}/oauth2`, fhirBaseUrl, log, nowMs, lifetimes: lifetimesOf(config), ownClients: docsClient(config.baseUrl), partnerOf: async (socket) => partnerNameOf(pki, socket) }), async (part) => part.close());
+    const auth = opened(await createAuth({ app: mongo.app, keyring, audit, guard, issuer: `${config.baseUrl}/oauth2`, fhirBaseUrl, log, nowMs, lifetimes: lifetimesOf(config), ownClients: docsClient(config.baseUrl), keySets: { allowedHosts: config.jwksHosts, allowInsecureLoopback: config.allowInsecureJwks, ca: [pki.caPem] }, requireDpopNonce: config.requireDpopNonce, maxPendingClients: config.maxPendingClients, pki, partnerOf: async (socket) => partnerNameOf(pki, socket) }), async (part) => part.close());
     const channels = opened(
       await listening(config.mllpPort, 'INTERLOCK_MLLP_PORT', Channels.start({
         definitions: channelDefinitions(config, options.serve),
@@ -125,7 +125,7 @@ export async function openServices(options: ServicesOptions): Promise<Services> 
     pki.onChange(() => channels.setTls(pki.tlsOptions('required')));
     return {
       ...guard, terminology, config, log, pki, mongo, keyring, store, audit, flood, partners, auth, channels, auditReader,
-      auditConnection: mongo.audit, keysDir: config.keysDir, tenant: defaultTenant, clients: auth.clients, people: auth.people, warnings: mongo.warnings,
+      auditConnection: mongo.audit, keysDir: config.keysDir, tenant: defaultTenant, clients: auth.clients, initialTokens: auth.initialTokens, softwareIssuers: auth.softwareIssuers, people: auth.people, warnings: mongo.warnings,
       issueOperatorCertificate: () => void pki.issueOperatorCertificate(),
       close: async () => {
         await audit.record(serverRecord('stop', nowMs())).catch(() => undefined);

@@ -19,6 +19,10 @@ export interface ErrorOptions {
   readonly rule?: string;
   /** Seconds after which trying again makes sense; sent as Retry-After. */
   readonly retryAfterSeconds?: number;
+  /** Of a 401: the value of WWW-Authenticate, where the code's usual one does not tell what is wrong. */
+  readonly challenge?: string;
+  /** Sent as DPoP-Nonce (RFC 9449, section 9). */
+  readonly dpopNonce?: string;
   readonly cause?: unknown;
 }
 

@@ -8,6 +8,7 @@ import { openFloodGuard, type FloodGuard } from '../audit/flood.ts';
 import type { AuditTrail } from '../audit/record.ts';
 import type { Keyring } from '../kms/keyring.ts';
 import type { Log } from '../observe/log.ts';
+import type { Pki } from '../pki/pki.ts';
 import { OAuthRows } from './adapter.ts';
 import { AppAccess } from './app-access.ts';
 import { appsClient, appsClientId, appsRouter } from './apps-page.ts';
@@ -15,16 +16,22 @@ import { anonymousActor, auditProvider, requestFacts } from './audit.ts';
 import { Authorizations } from './authorization.ts';
 import { BearerTokens } from './bearer.ts';
 import { Clients, type ClientInfo } from './clients.ts';
+import { DpopProofs } from './dpop.ts';
+import { InitialTokens } from './initial-tokens.ts';
 import { interactionRouter } from './interactions.ts';
+import { KeySets, type KeySetOptions } from './key-sets.ts';
 import { serverKeys } from './keys.ts';
 import { Launches, type NewLaunch } from './launch.ts';
 import { contentSecurityPolicy, problemPage } from './pages.ts';
 import { createPassport, type Passport, type PassportOptions } from './passport.ts';
 import { People, type Person } from './people.ts';
 import { createProvider, type Lifetimes } from './provider.ts';
+import { registrationRouter } from './registration.ts';
+import { certificateThumbprint, type Presentation } from './sender.ts';
 import { PersonalRecords } from './records.ts';
 import { smartConfiguration } from './smart-configuration.ts';
 import { smartStyleDocument } from './smart-style.ts';
+import { SoftwareIssuers } from './software-issuers.ts';
 import { FailureThrottle } from './throttle.ts';
 
 export interface AuthOptions {
@@ -43,6 +50,14 @@ export interface AuthOptions {
   readonly ownClients?: ReadonlyMap<string, Pick<ClientInfo, 'name' | 'redirectUris' | 'scope'>>;
   /** Failed sign-ins and refused requests of one address before it has to wait; 60 unless told otherwise. */
   readonly maxFailuresPerMinute?: number;
+  /** Where key sets of clients may be fetched from, beside public hosts. */
+  readonly keySets?: Omit<KeySetOptions, 'nowMs'>;
+  /** Every DPoP proof needs a nonce of the server. */
+  readonly requireDpopNonce?: boolean;
+  /** Apps that may wait for approval at the same time; 100 unless told otherwise. */
+  readonly maxPendingClients?: number;
+  /** The authority of partners' certificates, which clients may authenticate with. */
+  readonly pki?: Pick<Pki, 'isRevoked'>;
   /** See {@link PassportOptions}; without it no client certificate is accepted. */
   readonly partnerOf?: PassportOptions['partnerOf'];
 }
@@ -53,14 +68,16 @@ export interface Auth {
   readonly router: Router;
   readonly people: People;
   readonly clients: Clients;
+  readonly initialTokens: InitialTokens;
+  readonly softwareIssuers: SoftwareIssuers;
   /** Which apps people gave access to. */
   readonly apps: AppAccess;
-  /** Strategies `person`, `bearer` and `certificate`; see `authenticate` in passport.ts. */
+  /** Strategies `person`, `bearer`, `dpop` and `certificate`; see `authenticate` in passport.ts. */
   readonly passport: Passport;
   /** The document at `[base]/.well-known/smart-configuration`. */
   smartConfiguration(): Readonly<Record<string, unknown>>;
   /** What an access token stands for. @throws InterlockError `token-invalid` */
-  authenticateBearer(token: string): Promise<TokenFacts>;
+  authenticateBearer(token: string, presentation?: Presentation): Promise<TokenFacts>;
   /** The person whose sign-in session, with its second factor, a browser's request belongs to. */
   signedIn(request: Request, response: Response): Promise<Person | undefined>;
   /** Prepares an EHR launch. @returns the value of the app's `launch` parameter */
@@ -78,15 +95,20 @@ export async function createAuth(options: AuthOptions): Promise<Auth> {
   const forget = (): void => tokens.forget();
   const rows = new OAuthRows(app, keyring);
   const ownClients = new Map([...(options.ownClients ?? []), [appsClientId, appsClient(issuer)]]);
+  const keySets = new KeySets({ ...options.keySets, nowMs });
   const people = new People({ app, keyring, nowMs, origin: new URL(issuer).origin, onChange: forget });
-  const clients = new Clients({ app, keyring, nowMs, onChange: forget, own: ownClients });
+  const clients = new Clients({ app, keyring, nowMs, onChange: forget, assertKeySetUrl: (url) => keySets.assertUrl(url), own: ownClients });
   const launches = new Launches(rows, lifetimes.grantS);
   const apps = new AppAccess({ rows, lifetimeS: lifetimes.grantS, nowMs });
   const authorizations = new Authorizations({ fhirBaseUrl, rows, launches, apps, ownClients: new Set(ownClients.keys()) });
-  const provider = createProvider({ issuer, fhirBaseUrl, rows, clients, people, launches, authorizations, keys: await serverKeys(rows), lifetimes });
-  const tokens = new BearerTokens({ app, provider, rows, clients, people, launches, apps, log, nowMs });
-  const authenticateBearer = (token: string): Promise<TokenFacts> => tokens.authenticate(token);
-  const passport = createPassport({ people, authenticateBearer, partnerOf: options.partnerOf ?? (async () => undefined) });
+  const dpop = { nonceSecret: keyring.mac('oauth-token', ['DPoP nonce'], 32), requireNonce: options.requireDpopNonce ?? false };
+  const provider = createProvider({ issuer, fhirBaseUrl, rows, clients, people, launches, authorizations, keys: await serverKeys(rows), lifetimes, keySets, dpop, ...(options.pki === undefined ? {} : { pki: options.pki }) });
+  const proofs = new DpopProofs({ rows, ...dpop, nowMs });
+  const tokens = new BearerTokens({ app, provider, rows, clients, people, launches, proofs, apps, log, nowMs });
+  const authenticateBearer = (token: string, presentation?: Presentation): Promise<TokenFacts> => tokens.authenticate(token, presentation);
+  const initialTokens = new InitialTokens(rows);
+  const softwareIssuers = new SoftwareIssuers({ app, keyring, keySets, nowMs });
+  const passport = createPassport({ people, authenticateBearer, origin: new URL(fhirBaseUrl).origin, certificateOf: (socket) => certificateThumbprint(socket, options.pki), partnerOf: options.partnerOf ?? (async () => undefined) });
   const throttle = new FailureThrottle({ maxFailures: options.maxFailuresPerMinute ?? 60, windowMs: 60_000, nowMs });
   const flood = openFloodGuard({ trail: audit, nowMs });
   auditProvider({ provider, audit, flood, throttle, log, nowMs });
@@ -103,11 +125,12 @@ export async function createAuth(options: AuthOptions): Promise<Auth> {
   router.use(appsRouter({ issuer, fhirBaseUrl, apps, audit, keyring, nowMs, signedIn }));
   router.use(interactionRouter({ provider, people, authorizations, records: new PersonalRecords(options.guard), passport, audit, flood, keyring, throttle, log, nowMs }));
   router.use(throttled(throttle, flood, nowMs));
+  router.use(registrationRouter({ issuer, clients, initialTokens, softwareIssuers, audit, flood, throttle, maxPending: options.maxPendingClients ?? 100, nowMs }));
   router.all('/authorize', express.text({ type: 'application/x-www-form-urlencoded', limit: '64kb' }), authorizationRequest);
   router.use(provider.callback() as unknown as RequestHandler);
   router.use(unreadable);
   return {
-    router, people, clients, apps, passport, authenticateBearer, signedIn,
+    router, people, clients, initialTokens, softwareIssuers, apps, passport, authenticateBearer, signedIn,
     smartConfiguration: () => smartConfiguration(issuer),
     createLaunch: (launch) => launches.create(launch),
     async close() {

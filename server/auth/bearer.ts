@@ -7,15 +7,28 @@ import type { Log } from '../observe/log.ts';
 import type { OAuthRows } from './adapter.ts';
 import type { AppAccess } from './app-access.ts';
 import type { Clients } from './clients.ts';
+import { refuse, type DpopProofs } from './dpop.ts';
 import type { Launches } from './launch.ts';
 import type { People } from './people.ts';
 import { mayUse } from './provider.ts';
+import type { Presentation } from './sender.ts';
 
 interface Held {
   readonly facts: TokenFacts;
+  readonly binding: Binding;
   readonly untilMs: number;
   /** Keys of the rows that it rests on, hex. */
   readonly rows: readonly string[];
+}
+
+/** What a token is bound to, and what its client must have bound it to. */
+interface Binding {
+  /** Thumbprint of a DPoP key. */
+  readonly jkt?: string | undefined;
+  /** Thumbprint of a TLS client certificate. */
+  readonly x5t?: string | undefined;
+  readonly requireDpop: boolean;
+  readonly requireMtls: boolean;
 }
 
 export interface BearerOptions {
@@ -26,6 +39,7 @@ export interface BearerOptions {
   readonly people: People;
   readonly launches: Launches;
   readonly apps: AppAccess;
+  readonly proofs: DpopProofs;
   readonly log: Log;
   readonly nowMs: () => number;
 }
@@ -55,19 +69,40 @@ export class BearerTokens {
     this.#watch();
   }
 
-  /** What an access token stands for. @throws InterlockError `token-invalid` */
-  async authenticate(token: string): Promise<TokenFacts> {
+  /**
+   * What an access token stands for. One that is bound to a key or certificate counts only with that.
+   *
+   * @param presentation absent: as a bearer token, without certificate
+   * @throws InterlockError `token-invalid`
+   */
+  async authenticate(token: string, presentation?: Presentation): Promise<TokenFacts> {
+    const { facts, binding } = await this.#find(token);
+    if (binding.jkt !== undefined || binding.x5t !== undefined || binding.requireDpop || binding.requireMtls || presentation?.scheme === 'DPoP') await this.#assertSender(binding, token, presentation);
+    return facts;
+  }
+
+  async #assertSender({ jkt, x5t, requireDpop, requireMtls }: Binding, token: string, presentation: Presentation | undefined): Promise<void> {
+    if ((requireDpop && jkt === undefined) || (requireMtls && x5t === undefined)) refuse('token', 'the client must bind its tokens');
+    if (x5t !== undefined && presentation?.certificate !== x5t) throw new InterlockError('token-invalid', { rule: 'mtls: the certificate is not the one that the token is bound to' });
+    if (jkt === undefined && presentation?.scheme !== 'DPoP') return;
+    if (jkt === undefined) refuse('token', 'the token is not bound to a key');
+    if (presentation?.scheme !== 'DPoP') return refuse('token', 'a bound token came as a bearer token');
+    if (presentation.proof === undefined) return refuse('proof', 'no proof');
+    if ((await this.#options.proofs.verify(presentation.proof, { ...presentation, token })) !== jkt) refuse('token', 'another key');
+  }
+
+  async #find(token: string): Promise<Pick<Held, 'facts' | 'binding'>> {
     const nowMs = this.#options.nowMs();
     const key = hash('sha256', token, 'base64url');
     const held = this.#held.get(key);
-    if (held !== undefined && this.#live && held.untilMs > nowMs) return held.facts;
+    if (held !== undefined && this.#live && held.untilMs > nowMs) return held;
     this.#drop(key);
     const seen = this.#changes;
     const found = tokenPattern.test(token) ? await this.#lookUp(token).catch(unavailable) : undefined;
     if (found === undefined || found.facts.expiresAtMs <= nowMs) throw new InterlockError('token-invalid');
     // What changed while it was read may be just what was read.
     if (this.#live && seen === this.#changes) this.#hold(key, { ...found, untilMs: Math.min(nowMs + maxAgeMs, found.untilMs) });
-    return found.facts;
+    return found;
   }
 
   /** Drops everything that is held. */
@@ -89,13 +124,13 @@ export class BearerTokens {
     const { provider, rows, clients, people, launches, apps } = this.#options;
     const person = await provider.AccessToken.find(value);
     const token = person ?? (await provider.ClientCredentials.find(value));
-    // A token bound to a key is not good as a bearer token.
-    if (token?.clientId === undefined || token.isSenderConstrained() || !(await mayUse({ clients, people }, provider, token))) return undefined;
+    if (token?.clientId === undefined || !(await mayUse({ clients, people }, provider, token))) return undefined;
     const client = await clients.get(token.clientId);
     if (client === undefined || token.exp === undefined) return undefined;
     const common = { clientId: client.clientId, clientName: client.name, scope: token.scope ?? '', expiresAtMs: token.exp * 1000 };
+    const binding: Binding = { jkt: token.jkt, x5t: token['x5t#S256'], requireDpop: client.requireDpop, requireMtls: client.requireMtls };
     const row = (model: string, id: string): string => rows.key(model, id).toString('hex');
-    if (person === undefined) return { facts: common, untilMs: common.expiresAtMs, rows: [row('ClientCredentials', value)] };
+    if (person === undefined) return { facts: common, binding, untilMs: common.expiresAtMs, rows: [row('ClientCredentials', value)] };
     const [user, launch] = await Promise.all([people.get(person.accountId), launches.ofGrant(person.grantId)]);
     if (user === undefined) return undefined;
     await apps.used(person.accountId, client.clientId);
@@ -111,6 +146,7 @@ export class BearerTokens {
           ...(typeof encounter === 'string' ? { encounter } : {}),
         },
       },
+      binding,
       untilMs: Math.min(common.expiresAtMs, (session?.exp ?? token.exp) * 1000),
       rows: [row('AccessToken', value), row('Grant', person.grantId), ...(session?.jti === undefined ? [] : [row('Session', session.jti)])],
     };

@@ -1,27 +1,14 @@
 import { hash as digest, randomBytes, timingSafeEqual } from 'node:crypto';
 import type { Connection } from 'mongoose';
-import type { ClientMetadata, JWKS } from 'oidc-provider';
-import { z } from 'zod';
+import { errors, type ClientMetadata } from 'oidc-provider';
 import { InterlockError } from '../../resources/outcome/error.ts';
-import { parseScope } from '../access/scopes.ts';
 import type { Keyring } from '../kms/keyring.ts';
+import { checkedClient, checkedKeys, metadataOf, type ClientType, type NewClient, type Registration } from './client-rules.ts';
 
-/** How a client authenticates: not at all, with a secret, or with a key pair (https://hl7.org/fhir/smart-app-launch/STU2.2/client-confidential-asymmetric.html). */
-export type ClientType = 'public' | 'confidential-secret' | 'jwks';
+export type { ClientType, NewClient } from './client-rules.ts';
 
-export interface NewClient {
-  /** Shown to people on the consent page. */
-  readonly name: string;
-  readonly type: ClientType;
-  /** Compared exactly. `https:`, `http:` on the loopback, or a private-use scheme that holds a dot. */
-  readonly redirectUris?: readonly string[];
-  /** Space-separated patterns of what may be granted, such as `system/*.cruds` or `launch/patient patient/*.rs`. */
-  readonly scope: string;
-  /** Public keys, of type `jwks`; RSA for RS384 or P-384 for ES384. */
-  readonly jwks?: unknown;
-  /** Or where they are published (https). */
-  readonly jwksUri?: string;
-}
+/** `pending`: registered by itself, and waits for approval. Only `active` clients may act. */
+export type ClientStatus = 'pending' | 'active' | 'disabled';
 
 /** A registered client as it is listed: no secret, no keys. */
 export interface ClientInfo {
@@ -30,37 +17,42 @@ export interface ClientInfo {
   readonly type: ClientType;
   readonly redirectUris: readonly string[];
   readonly scope: string;
-  readonly disabled: boolean;
+  readonly status: ClientStatus;
+  readonly grantTypes: readonly string[];
+  readonly jwksUri?: string;
+  readonly requireDpop: boolean;
+  readonly requireMtls: boolean;
+  /** Who vouched for it, if it registered itself with a software statement. */
+  readonly softwareIssuer?: string;
+  /** FHIR instant. Absent: a page of this server itself. */
+  readonly registeredAt?: string;
 }
 
-interface Registration extends Omit<ClientInfo, 'clientId' | 'disabled'> {
-  readonly jwks?: JWKS;
-  readonly jwksUri?: string;
-  /** SHA-256 of the secret, which is 256 random bits: nothing slower is needed, and nothing readable is kept. */
-  readonly secretHash?: string;
+/** Sealed as one: neither keys nor standing of a client can be changed in the database alone. */
+interface Kept extends Registration {
+  readonly status: ClientStatus;
+  readonly softwareIssuer?: string;
 }
 
 interface Row {
   readonly _id: string;
   readonly body: Buffer;
-  readonly disabled: boolean;
   readonly createdAt: Date;
 }
-
-const jwkSchema = z.union([
-  z.object({ kty: z.literal('RSA'), n: z.string().min(340), e: z.string() }),
-  z.object({ kty: z.literal('EC'), crv: z.literal('P-384'), x: z.string(), y: z.string() }),
-]);
-const keySetSchema = z.object({ keys: z.array(jwkSchema.and(z.looseObject({ kid: z.string().optional(), d: z.undefined().optional(), k: z.undefined().optional() }))).min(1).max(20) });
 
 interface ClientsOptions {
   readonly app: Connection;
   readonly keyring: Keyring;
   readonly nowMs: () => number;
   readonly onChange?: (clientId: string) => void;
+  /** Refuses URLs that no key set is fetched from. @throws InterlockError `business-rule` */
+  readonly assertKeySetUrl: (url: string) => void;
   /** Public clients that are pages of this server itself, by id. */
   readonly own?: ReadonlyMap<string, Pick<ClientInfo, 'name' | 'redirectUris' | 'scope'>>;
 }
+
+/** What oidc-provider answers for a client that waits. */
+export const awaitsApproval = 'the app awaits approval';
 
 /** The registered OAuth clients. Ids are random and public; everything else is sealed. */
 export class Clients {
@@ -77,61 +69,121 @@ export class Clients {
   /**
    * Registers a client.
    *
+   * @param review given: it waits for approval
    * @returns its id, and its secret if it has one: the only time it is seen
    * @throws InterlockError `business-rule`
    */
-  async addClient(input: NewClient): Promise<{ readonly clientId: string; readonly clientSecret?: string }> {
-    const registration = checked(input);
-    const clientId = `app-${randomBytes(12).toString('hex')}`;
-    const clientSecret = input.type === 'confidential-secret' ? randomBytes(32).toString('base64url') : undefined;
-    const body: Registration = { ...registration, ...(clientSecret === undefined ? {} : { secretHash: secretHash(clientSecret) }) };
-    await this.#rows.insertOne(
-      { _id: clientId, body: this.#options.keyring.sealBlob('oauth', Buffer.from(JSON.stringify(body)), clientId), disabled: false, createdAt: new Date(this.#options.nowMs()) }
-    );
-    return { clientId, ...(clientSecret === undefined ? {} : { clientSecret }) };
+  async addClient(input: NewClient, review?: { readonly softwareIssuer?: string }): Promise<{ readonly clientId: string; readonly clientSecret?: string; readonly info: ClientInfo }> {
+    const registration = checkedClient(input, this.#options.assertKeySetUrl);
+    const _id = `app-${randomBytes(12).toString('hex')}`;
+    const clientSecret = input.type === 'confidential-secret' ? newSecret() : undefined;
+    const kept: Kept = { ...registration, status: review === undefined ? 'active' : 'pending', ...review, ...(clientSecret === undefined ? {} : { secretHash: secretHash(clientSecret) }) };
+    const row: Row = { _id, body: this.#seal(_id, kept), createdAt: new Date(this.#options.nowMs()) };
+    await this.#rows.insertOne(row);
+    return { clientId: _id, ...(clientSecret === undefined ? {} : { clientSecret }), info: info(_id, kept, row.createdAt) };
+  }
+
+  /** @throws InterlockError `business-rule` if such a client would not be registered */
+  assertAcceptable(input: NewClient): void {
+    checkedClient(input, this.#options.assertKeySetUrl);
   }
 
   /** Every client, oldest first. */
   async list(): Promise<ClientInfo[]> {
     const clients: ClientInfo[] = [];
-    for await (const row of this.#rows.find({}, { promoteBuffers: true }).sort({ createdAt: 1 })) clients.push(info(row, await this.#open(row)));
+    for await (const row of this.#rows.find({}, { promoteBuffers: true }).sort({ createdAt: 1 })) clients.push(info(row._id, await this.#open(row), row.createdAt));
     return clients;
+  }
+
+  /** A client, whatever its standing. @throws InterlockError `not-found` */
+  async show(clientId: string): Promise<ClientInfo> {
+    const row = await this.#find(clientId);
+    return info(row._id, await this.#open(row), row.createdAt);
+  }
+
+  /** Lets a client act that registered itself. @throws InterlockError `not-found`, `business-rule` if it does not wait */
+  async approve(clientId: string): Promise<void> {
+    await this.#change(clientId, (kept) => ({ ...pendingOnly(kept), status: 'active' }));
+  }
+
+  /** Removes a client that registered itself and was not approved. @throws InterlockError `not-found`, `business-rule` */
+  async reject(clientId: string): Promise<void> {
+    const row = await this.#find(clientId);
+    pendingOnly(await this.#open(row));
+    await this.#rows.deleteOne({ _id: clientId, body: row.body });
   }
 
   /** Ends all access of a client: its requests and its tokens are refused. @throws InterlockError `not-found` */
   async disable(clientId: string): Promise<void> {
-    const { matchedCount } = await this.#rows.updateOne({ _id: clientId }, { $set: { disabled: true } });
-    if (matchedCount === 0) throw new InterlockError('not-found', { detail: 'There is no such client.' });
-    this.#options.onChange?.(clientId);
+    await this.#change(clientId, (kept) => ({ ...kept, status: 'disabled' }));
   }
 
-  /** A client that may act; undefined if unknown or disabled. */
+  /** Gives a client a new secret; the old one counts no more. @throws InterlockError `not-found`, `business-rule` */
+  async rotateSecret(clientId: string): Promise<string> {
+    const clientSecret = newSecret();
+    await this.#change(clientId, (kept) => {
+      if (kept.type !== 'confidential-secret') throw new InterlockError('business-rule', { detail: 'This client has no secret.' });
+      return { ...kept, secretHash: secretHash(clientSecret) };
+    });
+    return clientSecret;
+  }
+
+  /** Replaces the keys of a client, or where they are published. @throws InterlockError `not-found`, `business-rule` */
+  async setKeys(clientId: string, keys: Pick<NewClient, 'jwks' | 'jwksUri'>): Promise<void> {
+    await this.#change(clientId, ({ jwks: _, jwksUri: __, tlsSubject: ___, ...kept }) => ({ ...kept, ...checkedKeys({ type: kept.type, ...keys }, this.#options.assertKeySetUrl) }));
+  }
+
+  /** A client that may act; undefined if it is unknown, waits or is disabled. */
   async get(clientId: string): Promise<ClientInfo | undefined> {
     const own = this.#own(clientId);
-    if (own !== undefined) return { clientId, ...own, disabled: false };
-    const row = await this.#active(clientId);
-    return row === null ? undefined : info(row, await this.#open(row));
+    if (own !== undefined) return info(clientId, own);
+    const row = await this.#rows.findOne({ _id: clientId }, { promoteBuffers: true });
+    if (row === null) return undefined;
+    const kept = await this.#open(row);
+    return kept.status === 'active' ? info(clientId, kept, row.createdAt) : undefined;
   }
 
-  /** A client that may act, as oidc-provider's metadata; `client_secret` holds the secret's hash. See {@link secretMatches}. */
+  /** A client that may act, as oidc-provider's metadata. See {@link secretMatches}. @throws errors.InvalidClient while it waits */
   async metadata(clientId: string): Promise<ClientMetadata | undefined> {
     const own = this.#own(clientId);
     if (own !== undefined) return metadataOf(clientId, own);
-    const row = await this.#active(clientId);
-    return row === null ? undefined : metadataOf(clientId, await this.#open(row));
+    const row = await this.#rows.findOne({ _id: clientId }, { promoteBuffers: true });
+    if (row === null) return undefined;
+    const kept = await this.#open(row);
+    if (kept.status === 'pending') throw new errors.InvalidClient(awaitsApproval);
+    return kept.status === 'active' ? metadataOf(clientId, kept) : undefined;
   }
 
-  #own(clientId: string): Registration | undefined {
+  #own(clientId: string): Kept | undefined {
     const own = this.#options.own?.get(clientId);
-    return own === undefined ? undefined : { ...own, type: 'public' };
+    return own === undefined ? undefined : { ...own, type: 'public', status: 'active' };
   }
 
-  #active(clientId: string): Promise<Row | null> {
-    return this.#rows.findOne({ _id: clientId, disabled: false }, { promoteBuffers: true });
+  async #find(clientId: string): Promise<Row> {
+    const row = await this.#rows.findOne({ _id: clientId }, { promoteBuffers: true });
+    if (row === null) throw new InterlockError('not-found', { detail: 'There is no such client.' });
+    return row;
   }
 
-  async #open(row: Row): Promise<Registration> {
-    return JSON.parse((await this.#options.keyring.openBlob('oauth', row.body, row._id)).toString()) as Registration;
+  /** Replaces what is kept unless it has changed in between, in which case the change is tried on what it is now. */
+  async #change(clientId: string, change: (kept: Kept) => Kept): Promise<void> {
+    for (let attempts = 0; attempts < 5; attempts += 1) {
+      const row = await this.#find(clientId);
+      const body = this.#seal(clientId, change(await this.#open(row)));
+      const { matchedCount } = await this.#rows.updateOne({ _id: clientId, body: row.body }, { $set: { body } });
+      if (matchedCount === 0) continue;
+      this.#options.onChange?.(clientId);
+      return;
+    }
+    throw new InterlockError('version-conflict');
+  }
+
+  #seal(clientId: string, kept: Kept): Buffer {
+    return this.#options.keyring.sealBlob('oauth', Buffer.from(JSON.stringify(kept)), clientId);
+  }
+
+  async #open(row: Row): Promise<Kept> {
+    return JSON.parse((await this.#options.keyring.openBlob('oauth', row.body, row._id)).toString()) as Kept;
   }
 }
 
@@ -142,66 +194,26 @@ export function secretMatches(storedHash: string, presented: string): boolean {
   return actual.length === expected.length && timingSafeEqual(actual, expected);
 }
 
+function newSecret(): string {
+  return randomBytes(32).toString('base64url');
+}
+
 function secretHash(secret: string): string {
   return digest('sha256', secret, 'base64url');
 }
 
-function info(row: Row, registration: Registration): ClientInfo {
-  const { name, type, redirectUris, scope } = registration;
-  return { clientId: row._id, name, type, redirectUris, scope, disabled: row.disabled };
+function pendingOnly(kept: Kept): Kept {
+  if (kept.status !== 'pending') throw new InterlockError('business-rule', { detail: 'This client does not wait for approval.' });
+  return kept;
 }
 
-function checked(input: NewClient): Registration {
-  const refuse = (expression: string, detail: string): never => {
-    throw new InterlockError('business-rule', { expression, detail });
-  };
-  const { type, redirectUris = [] } = input;
-  const name = input.name.normalize('NFKC').trim();
-  // Control and formatting characters could make a name look like another one on the consent page.
-  if (!/^[^\p{C}]{1,100}$/u.test(name)) refuse('name', 'A name has 1 to 100 visible characters.');
-  const scopes = [...new Set(input.scope.split(/\s+/).filter(Boolean))];
-  const parsed = scopes.map((text) => parseScope(text) ?? refuse('scope', 'A scope is not in SMART v1 or v2 syntax, or names no R4 type.'));
-  if (parsed.length === 0 || parsed.length > 500) refuse('scope', 'A client has 1 to 500 scopes.');
-  const forItself = parsed.some((scope) => scope.kind === 'resource' && scope.level === 'system');
-  const forPeople = parsed.some((scope) => scope.kind !== 'resource' || scope.level !== 'system');
-  if (type === 'public' && forItself) refuse('scope', 'A public client has no identity of its own, so it can hold no system scope.');
-  if (forPeople && redirectUris.length === 0) refuse('redirectUris', 'Scopes other than system/ need a redirect URI.');
-  if (redirectUris.length > 20 || !redirectUris.every(isRedirectUri)) refuse('redirectUris', 'A redirect URI is https, http on the loopback, or has a private-use scheme with a dot, and no fragment.');
-  const common = { name, type, redirectUris, scope: scopes.join(' ') };
-  if (type !== 'jwks') return common;
-  if ((input.jwks === undefined) === (input.jwksUri === undefined)) refuse('jwks', 'Give either a key set or the URL of one.');
-  if (input.jwksUri !== undefined) {
-    const url = URL.parse(input.jwksUri);
-    if (url?.protocol !== 'https:' || url.username !== '' || url.hash !== '') refuse('jwksUri', 'A key set URL is https.');
-    return { ...common, jwksUri: input.jwksUri };
-  }
-  const keys = keySetSchema.safeParse(input.jwks);
-  if (!keys.success) return refuse('jwks', 'A key set holds 1 to 20 public keys: RSA of at least 2048 bits, or EC on P-384.');
-  return { ...common, jwks: keys.data };
-}
-
-function isRedirectUri(uri: string): boolean {
-  const url = URL.parse(uri);
-  if (url === null || uri.includes('#') || uri.length > 500 || url.username !== '') return false;
-  if (url.protocol === 'https:') return true;
-  if (url.protocol === 'http:') return ['localhost', '127.0.0.1', '[::1]'].includes(url.hostname);
-  return url.protocol.includes('.');
-}
-
-function metadataOf(clientId: string, registration: Registration): ClientMetadata {
-  const { name, type, redirectUris, scope, jwks, jwksUri, secretHash: hash } = registration;
-  const interactive = redirectUris.length > 0;
-  const forItself = type !== 'public' && scope.split(' ').some((text) => text.startsWith('system/'));
+function info(clientId: string, kept: Kept, createdAt?: Date): ClientInfo {
+  const { name, type, redirectUris, scope, status, jwksUri, softwareIssuer, requireDpop = false, requireMtls = false } = kept;
   return {
-    client_id: clientId,
-    client_name: name,
-    application_type: redirectUris.some((uri) => !/^https?:/.test(uri)) ? 'native' : 'web',
-    redirect_uris: [...redirectUris],
-    response_types: interactive ? ['code'] : [],
-    grant_types: [...(interactive ? ['authorization_code', 'refresh_token'] : []), ...(forItself ? ['client_credentials'] : [])],
-    token_endpoint_auth_method: type === 'public' ? 'none' : type === 'jwks' ? 'private_key_jwt' : 'client_secret_basic',
-    ...(hash === undefined ? {} : { client_secret: hash }),
-    ...(jwks === undefined ? {} : { jwks }),
-    ...(jwksUri === undefined ? {} : { jwks_uri: jwksUri }),
+    clientId, name, type, redirectUris, scope, status, requireDpop, requireMtls,
+    grantTypes: metadataOf(clientId, kept).grant_types ?? [],
+    ...(jwksUri === undefined ? {} : { jwksUri }),
+    ...(softwareIssuer === undefined ? {} : { softwareIssuer }),
+    ...(createdAt === undefined ? {} : { registeredAt: createdAt.toISOString() }),
   };
 }

@@ -1,5 +1,6 @@
 import { hash } from 'node:crypto';
 import type { KoaContextWithOIDC } from 'oidc-provider';
+import { awaitsApproval } from './clients.ts';
 import { style } from './style.ts';
 
 /** A piece of HTML whose values are escaped. */
@@ -101,6 +102,7 @@ export function problemPage(title: string, text: string, requestId: string | und
 }
 
 const problems: Readonly<Record<string, string>> = {
+  [awaitsApproval]: 'This app registered itself and has not been approved here yet. Ask whoever runs this server.',
   invalid_client: 'This app is not registered here, or it has been disabled.',
   invalid_redirect_uri: 'The app asked to be answered at an address that is not registered for it. Nothing was sent there.',
   server_error: 'Something went wrong here. The reference leads support to the cause.',
@@ -108,9 +110,9 @@ const problems: Readonly<Record<string, string>> = {
 };
 
 /** oidc-provider's hook for errors that cannot be sent to the app. */
-export function sendError(ctx: KoaContextWithOIDC, out: { readonly error: string }): void {
+export function sendError(ctx: KoaContextWithOIDC, out: { readonly error: string; readonly error_description?: string | undefined }): void {
   ctx.type = 'html';
-  ctx.body = problemPage('This did not work', problems[out.error] ?? 'The request of the app is not valid, or it is too old.', requestIdOf(ctx));
+  ctx.body = problemPage('This did not work', problems[out.error_description ?? ''] ?? problems[out.error] ?? 'The request of the app is not valid, or it is too old.', requestIdOf(ctx));
 }
 
 /** oidc-provider's hook for the question whether to sign out. @param form the form it demands, by id */

@@ -6,23 +6,30 @@ import { Strategy as BearerStrategy } from 'passport-http-bearer';
 import { Strategy as LocalStrategy } from 'passport-local';
 import type { TokenFacts } from '../access/context.ts';
 import type { People, SignIn } from './people.ts';
+import type { Presentation } from './sender.ts';
 
 /** Passport as it is set up here. */
 export type Passport = InstanceType<typeof passport.Passport>;
 
-/** The three ways in, by the name of their strategy. */
+/** The ways in, by the name of their strategy. */
 export interface Identities {
   /** User name, password and code from a form. */
   readonly person: SignIn;
   /** `Authorization: Bearer …`. */
   readonly bearer: TokenFacts;
+  /** `Authorization: DPoP …`, with its proof. */
+  readonly dpop: TokenFacts;
   /** The name of the partner whose client certificate the TLS connection showed. */
   readonly certificate: string;
 }
 
 export interface PassportOptions {
   readonly people: People;
-  readonly authenticateBearer: (token: string) => Promise<TokenFacts>;
+  readonly authenticateBearer: (token: string, presentation: Presentation) => Promise<TokenFacts>;
+  /** Of the URLs under which clients reach this server. */
+  readonly origin: string;
+  /** Thumbprint of the client certificate of this connection. */
+  readonly certificateOf: (socket: unknown) => string | undefined;
   /** The partner whose client certificate this connection showed; undefined if there is none, it is revoked, or the agreement is over. */
   readonly partnerOf: (socket: TLSSocket) => Promise<string | undefined>;
 }
@@ -43,7 +50,19 @@ export function createPassport(options: PassportOptions): Passport {
       answer(options.people.signIn(username, password, typeof code === 'string' ? code : ''), done);
     }),
   );
-  instance.use('bearer', new BearerStrategy((token: string, done: Done) => answer(options.authenticateBearer(token), done)));
+  const presented = (request: Request, scheme: Presentation['scheme']): Presentation => {
+    const [proof, certificate] = [request.headers['dpop'], options.certificateOf(request.socket)];
+    return { scheme, method: request.method, url: `${options.origin}${request.originalUrl}`, ...(typeof proof === 'string' ? { proof } : {}), ...(certificate === undefined ? {} : { certificate }) };
+  };
+  instance.use('bearer', new BearerStrategy({ passReqToCallback: true }, (request: Request, token: string, done: Done) => answer(options.authenticateBearer(token, presented(request, 'Bearer')), done)));
+  instance.use(
+    'dpop',
+    new CustomStrategy((request, done: Done) => {
+      const token = dpopToken(request);
+      if (token === undefined) done(null, false);
+      else answer(options.authenticateBearer(token, presented(request, 'DPoP')), done);
+    }),
+  );
   instance.use(
     'certificate',
     new CustomStrategy((request, done: Done) => {
@@ -53,6 +72,11 @@ export function createPassport(options: PassportOptions): Passport {
     }),
   );
   return instance;
+}
+
+/** The token of `Authorization: DPoP …`. */
+export function dpopToken(request: Request): string | undefined {
+  return /^DPoP +([^\s]+)$/i.exec(request.headers.authorization ?? '')?.[1];
 }
 
 /** Runs one strategy. @returns undefined if the request does not carry what it looks for, or that is not accepted */

@@ -1,12 +1,16 @@
 import { Provider, errors, interactionPolicy, type Client, type Configuration, type KoaContextWithOIDC } from 'oidc-provider';
+import type { Pki } from '../pki/pki.ts';
 import { coveredScopes, type Scope } from '../access/scopes.ts';
 import { createAdapter, type OAuthRows } from './adapter.ts';
 import { plainScopes, type Authorizations } from './authorization.ts';
 import { secretMatches, type Clients } from './clients.ts';
 import type { ServerKeys } from './keys.ts';
 import { contextParameterNames, contextParameters, type Launches } from './launch.ts';
+import { dpopAlgorithms } from './dpop.ts';
+import type { KeySets } from './key-sets.ts';
 import { sendError, sendLogout, sendLoggedOut } from './pages.ts';
 import { stillStands, type People } from './people.ts';
+import { followKeySets, mtlsFeature } from './sender.ts';
 
 /** Lifetimes in seconds. */
 export interface Lifetimes {
@@ -34,6 +38,10 @@ export interface ProviderOptions {
   readonly authorizations: Authorizations;
   readonly keys: ServerKeys;
   readonly lifetimes: Lifetimes;
+  readonly keySets: KeySets;
+  readonly dpop: { readonly nonceSecret: Buffer; readonly requireNonce: boolean };
+  /** Whose client certificates count; see {@link mtlsFeature}. */
+  readonly pki?: Pick<Pki, 'isRevoked'>;
 }
 
 const maxAssertionS = 300;
@@ -55,8 +63,10 @@ export function createProvider(options: ProviderOptions): Provider {
       short: cookie,
     },
     responseTypes: ['code'],
-    clientAuthMethods: ['client_secret_basic', 'client_secret_post', 'private_key_jwt', 'none'],
-    enabledJWA: { clientAuthSigningAlgValues: ['RS384', 'ES384'], idTokenSigningAlgValues: ['RS256'], requestObjectSigningAlgValues: ['RS256'] },
+    clientAuthMethods: ['client_secret_basic', 'client_secret_post', 'private_key_jwt', 'tls_client_auth', 'self_signed_tls_client_auth', 'none'],
+    enabledJWA: { clientAuthSigningAlgValues: ['RS384', 'ES384'], idTokenSigningAlgValues: ['RS256'], requestObjectSigningAlgValues: ['RS256'], dPoPSigningAlgValues: [...dpopAlgorithms] },
+    // Key sets of clients come by KeySets; nothing else is fetched.
+    fetch: () => Promise.reject(new Error('nothing is fetched')),
     pkce: { required: () => true },
     allowOmittingSingleRegisteredRedirectUri: false,
     rotateRefreshToken: true,
@@ -66,7 +76,8 @@ export function createProvider(options: ProviderOptions): Provider {
     claims: { openid: ['sub'], fhirUser: ['fhirUser'], profile: ['profile'] },
     features: {
       devInteractions: { enabled: false },
-      dPoP: { enabled: false },
+      dPoP: { enabled: true, nonceSecret: options.dpop.nonceSecret, requireNonce: () => options.dpop.requireNonce },
+      mTLS: mtlsFeature(options.pki),
       pushedAuthorizationRequests: { enabled: false },
       userinfo: { enabled: false },
       clientCredentials: { enabled: true },
@@ -131,6 +142,7 @@ export function createProvider(options: ProviderOptions): Provider {
       if (typeof exp !== 'number' || exp > Date.now() / 1000 + maxAssertionS + clockToleranceS) throw new errors.InvalidClientAuth('exp must be at most five minutes ahead');
       if (claims['sub'] !== claims['iss']) throw new errors.InvalidClientAuth('iss and sub must be the client_id');
       if (header['jku'] !== undefined && header['jku'] !== client.jwksUri) throw new errors.InvalidClientAuth('jku is not the registered key set URL');
+      if (['jwk', 'x5u', 'x5c'].some((name) => header[name] !== undefined)) throw new errors.InvalidClientAuth('an assertion does not bring its own key');
     },
     // No cookies or other ambient credentials count here, so any page may call for a public client.
     clientBasedCORS: (_ctx, origin, client) => client.clientAuthMethod === 'none' && origin !== 'null',
@@ -154,6 +166,7 @@ export function createProvider(options: ProviderOptions): Provider {
     renderError: sendError,
   };
   const provider = new Provider(issuer, configuration);
+  followKeySets(provider, options.keySets);
   // SMART wants the launch context beside the access token, where the library puts nothing.
   provider.use(async (ctx, next) => {
     await next();

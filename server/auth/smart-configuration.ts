@@ -1,3 +1,4 @@
+import { dpopAlgorithms } from './dpop.ts';
 import { plainScopes } from './authorization.ts';
 import { granularScopes } from './granular.ts';
 
@@ -16,6 +17,7 @@ export function smartConfiguration(issuer: string): Readonly<Record<string, unkn
     jwks_uri: `${issuer}/jwks`,
     authorization_endpoint: `${issuer}/authorize`,
     token_endpoint: `${issuer}/token`,
+    registration_endpoint: `${issuer}/register`,
     introspection_endpoint: `${issuer}/introspect`,
     revocation_endpoint: `${issuer}/revoke`,
     end_session_endpoint: `${issuer}/logout`,
@@ -24,8 +26,10 @@ export function smartConfiguration(issuer: string): Readonly<Record<string, unkn
     response_types_supported: ['code'],
     scopes_supported: [...plainScopes, 'patient/*.cruds', 'user/*.cruds', 'system/*.cruds', 'patient/*.read', 'patient/*.write', 'user/*.read', 'user/*.write', 'system/*.read', 'system/*.write', ...granularScopes],
     code_challenge_methods_supported: ['S256'],
-    token_endpoint_auth_methods_supported: ['client_secret_basic', 'client_secret_post', 'private_key_jwt'],
+    token_endpoint_auth_methods_supported: ['client_secret_basic', 'client_secret_post', 'private_key_jwt', 'tls_client_auth', 'self_signed_tls_client_auth'],
     token_endpoint_auth_signing_alg_values_supported: ['RS384', 'ES384'],
+    dpop_signing_alg_values_supported: dpopAlgorithms,
+    tls_client_certificate_bound_access_tokens: true,
     capabilities,
   };
 }

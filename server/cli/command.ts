@@ -3,7 +3,9 @@ import type { Channels } from '../../channels/run.ts';
 import type { AuditReader } from '../audit/reader.ts';
 import type { AuditTrail } from '../audit/record.ts';
 import type { Clients } from '../auth/clients.ts';
+import type { InitialTokens } from '../auth/initial-tokens.ts';
 import type { People } from '../auth/people.ts';
+import type { SoftwareIssuers } from '../auth/software-issuers.ts';
 import type { Keyring } from '../kms/keyring.ts';
 import type { PartnerRegistry } from '../partners/registry.ts';
 import type { Pki } from '../pki/pki.ts';
@@ -12,6 +14,8 @@ import type { OpenStore } from '../storage/store.ts';
 /** What commands work on: the running server's own parts. */
 export interface CommandServices {
   readonly clients: Clients;
+  readonly initialTokens: InitialTokens;
+  readonly softwareIssuers: SoftwareIssuers;
   readonly people: People;
   readonly partners: PartnerRegistry;
   readonly pki: Pki;

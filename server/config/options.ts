@@ -25,6 +25,9 @@ const integer = (min: number, max: number, fallback: number, doc: string) => opt
 const flag = (fallback: boolean, doc: string) =>
   option(z.preprocess((value) => (value === 'true' ? true : value === 'false' ? false : value), z.boolean()), 'true or false', fallback, doc);
 
+const hosts = (doc: string) =>
+  option<readonly string[]>(z.preprocess((value) => (typeof value === 'string' ? value.toLowerCase().split(/[\s,]+/).filter(Boolean) : value), z.array(z.string().regex(/^[a-z0-9.:-]{1,253}$/)).max(50)), 'host names, separated by commas', [], doc);
+
 const mongoUri = (env: string, doc: string) => option<string | undefined>(z.string().regex(/^mongodb(?:\+srv)?:\/\/.{1,4096}$/).optional(), 'a mongodb:// or mongodb+srv:// URI', undefined, doc, env);
 
 const logLevels = ['fatal', 'error', 'warn', 'info', 'debug'] as const;
@@ -80,6 +83,10 @@ export const options = {
   backendTokenLifetimeS: integer(minuteS, 5 * minuteS, 5 * minuteS, 'Access tokens of backend services.'),
   refreshTokenLifetimeS: integer(hourS, 365 * dayS, 100 * dayS, 'Refresh tokens, from their last use.'),
   grantLifetimeS: integer(hourS, 365 * dayS, 365 * dayS, 'What a person allowed an app, at most.'),
+  maxPendingClients: integer(0, 10_000, 100, 'Apps that registered themselves and wait for approval, at most.'),
+  requireDpopNonce: flag(false, 'Every DPoP proof needs a nonce of the server, whatever the clock of the client says.'),
+  jwksHosts: hosts('Hosts of the own network that key sets of clients may be fetched from, separated by commas. Others must be public.'),
+  allowInsecureJwks: flag(false, 'Fetch key sets of clients from the loopback too, also without TLS.'),
   sessionIdleS: integer(minuteS, 15 * minuteS, 15 * minuteS, 'Sign-in sessions without activity (automatic logoff).'),
   sessionLifetimeS: integer(minuteS, 12 * hourS, 12 * hourS, 'Sign-in sessions, whatever happens.'),
   auditAppendTimeoutMs: integer(100, 30_000, 5_000, 'How long a response waits for its audit entry before it becomes a 503.'),

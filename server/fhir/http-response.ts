@@ -35,7 +35,8 @@ export function errorResponse(error: unknown, request: Request, requestId: strin
   const headers: Record<string, string> = { 'Content-Type': mediaTypes.json };
   if (error instanceof InterlockError) {
     if (error.options.retryAfterSeconds !== undefined) headers['Retry-After'] = String(error.options.retryAfterSeconds);
-    if (status === 401) headers['WWW-Authenticate'] = error.code === 'token-invalid' ? 'Bearer error="invalid_token"' : 'Bearer';
+    if (status === 401) headers['WWW-Authenticate'] = error.options.challenge ?? (error.code === 'token-invalid' ? 'Bearer error="invalid_token"' : 'Bearer');
+    if (error.options.dpopNonce !== undefined) headers['DPoP-Nonce'] = error.options.dpopNonce;
     if (status === 403) headers['WWW-Authenticate'] = 'Bearer error="insufficient_scope"';
     if (status === 405) headers['Allow'] = methodsOf(request.path.slice(1)).join(', ');
     if (status >= 500) log.warn('request failed', { requestId, code: error.code, method: request.method });

@@ -28,7 +28,7 @@ const requestIdPattern = /^[A-Za-z0-9._-]{1,64}$/;
 const bodyMethods: ReadonlySet<string> = new Set(['POST', 'PUT', 'PATCH']);
 const jsonPatchType = /^application\/json-patch\+json\s*(?:;|$)/i;
 const formType = /^application\/x-www-form-urlencoded\s*(?:;|$)/i;
-const exposedHeaders = 'Accept-Ranges, Content-Range, ETag, Location, Content-Location, Last-Modified, WWW-Authenticate, X-Request-Id, X-Progress, Retry-After, X-Security-Context';
+const exposedHeaders = 'Accept-Ranges, Content-Range, ETag, Location, Content-Location, Last-Modified, WWW-Authenticate, DPoP-Nonce, X-Request-Id, X-Progress, Retry-After, X-Security-Context';
 
 /** Largest form of a search by POST: a thousand values of a usual length. */
 const maxFormSizeBytes = 128 * 1024;
@@ -60,7 +60,7 @@ export function fhirRouter(options: FhirHttpOptions): Router {
       next();
       return;
     }
-    response.set({ 'Access-Control-Allow-Methods': 'GET, HEAD, POST, PUT, PATCH, DELETE', 'Access-Control-Allow-Headers': 'Authorization, Content-Type, Accept, Prefer, If-Match, If-None-Match, If-None-Exist, If-Modified-Since, If-Range, Range, X-Security-Context, X-Request-Id', 'Access-Control-Max-Age': '600' });
+    response.set({ 'Access-Control-Allow-Methods': 'GET, HEAD, POST, PUT, PATCH, DELETE', 'Access-Control-Allow-Headers': 'Authorization, DPoP, Content-Type, Accept, Prefer, If-Match, If-None-Match, If-None-Exist, If-Modified-Since, If-Range, Range, X-Security-Context, X-Request-Id', 'Access-Control-Max-Age': '600' });
     response.status(204).end();
   });
   router.get('/.well-known/smart-configuration', (_request, response) => {

@@ -30,6 +30,7 @@ export const indexes: readonly IndexRow[] = [
   { database: 'app', collection: 'oauth', keys: { expiresAt: 1 }, options: { expireAfterSeconds: 0 }, why: 'Expired tokens, codes, sessions and replay records go away.' },
   { database: 'app', collection: 'people', keys: { name: 1 }, options: { unique: true }, why: 'A user name belongs to one person; sign-in.' },
   { database: 'app', collection: 'clients', why: 'Registered OAuth clients, read by id.' },
+  { database: 'app', collection: 'software_issuers', why: 'Whose software statements are believed, read by id.' },
   { database: 'app', collection: 'resources', keys: { x: 1, o: 1 }, why: 'Search: resources that have a blind token, in order of recording.' },
   { database: 'app', collection: 'resources', keys: { t: 1, o: 1 }, why: 'A type as a whole: its history, and searches that no token narrows.' },
   { database: 'app', collection: 'resources', keys: { w: 1, o: 1 }, why: 'Writes of an ended epoch, to find those without an audit entry.' },

@@ -2,9 +2,10 @@ import type { Command } from '../command.ts';
 import { auditCommands } from './audit.ts';
 import { channelCommands } from './channels.ts';
 import { clientCommands } from './clients.ts';
+import { clientReviewCommands } from './client-review.ts';
 import { indexCommands } from './indexes.ts';
 import { partnerCommands } from './partners.ts';
 import { userCommands } from './users.ts';
 
 /** Every command of the command line, in the order in which help lists them. */
-export const commands: readonly Command[] = [...clientCommands, ...userCommands, ...partnerCommands, ...channelCommands, ...indexCommands, ...auditCommands];
+export const commands: readonly Command[] = [...clientCommands, ...clientReviewCommands, ...userCommands, ...partnerCommands, ...channelCommands, ...indexCommands, ...auditCommands];

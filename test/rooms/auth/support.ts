@@ -63,7 +63,7 @@ export async function startAuth(options: Partial<AuthOptions> = {}): Promise<Tes
   const values = { baseUrl: fhirBaseUrl, zone: 'UTC' };
   const store = openStore({ app: mongo.app, keyring, tenant: 'main', epoch, audit: trail, log: silentLog, values });
   const guard: GuardServices = { store, audit: trail, auditEvents: new AuditReader({ audit: mongo.audit, keyring, tenant: 'main', site: { baseUrl: fhirBaseUrl, site: 'localhost' } }), nowMs: Date.now, values };
-  const auth = await createAuth({ app: mongo.app, keyring, audit: trail, guard, issuer, fhirBaseUrl, log: silentLog, nowMs: () => Date.now() + clock.offsetMs, ...options });
+  const auth = await createAuth({ app: mongo.app, keyring, audit: trail, guard, issuer, fhirBaseUrl, log: silentLog, nowMs: () => Date.now() + clock.offsetMs, pki, ...options });
   app.use('/oauth2', auth.router);
   return {
     auth, guard, origin, issuer, fhirBaseUrl, caPem: pki.caPem, pki, mongo, trail, keyring, clock,
