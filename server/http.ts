@@ -3,7 +3,7 @@ import express, { type NextFunction, type Request, type Response } from 'express
 import helmet from 'helmet';
 import { RateLimiterMemory, RateLimiterRes } from 'rate-limiter-flexible';
 import { InterlockError } from '../resources/outcome/error.ts';
-import { contextFromToken } from './access/grants.ts';
+import { contextFromToken, purposesIn } from './access/grants.ts';
 import type { TokenFacts } from './access/context.ts';
 import type { Auth } from './auth/auth.ts';
 import { authenticate, dpopToken } from './auth/passport.ts';
@@ -63,7 +63,9 @@ export function createHttpServer(services: Services): Server {
       authenticate: async (request, requestId) => {
         const facts = await bearerOf(auth, request);
         await limit(limiter, facts.clientId);
-        return contextFromToken(facts, { requestId, ...where(request.socket.remoteAddress, request.get('user-agent')) });
+        const purposeOfUse = request.get('x-purpose-of-use');
+        const context = contextFromToken(facts, { requestId, ...where(request.socket.remoteAddress, request.get('user-agent')), ...(purposeOfUse === undefined ? {} : { purposeOfUse: purposesIn(purposeOfUse) }) });
+        return services.ownPatients === undefined ? context : services.ownPatients.confine(context);
       },
       recordUnauthenticated: async ({ requestId, address, userAgent, method }, error) => {
         const code = error instanceof InterlockError ? error.code : 'internal';

@@ -5,6 +5,9 @@ import type { TLSSocket } from 'node:tls';
 import { Channels } from '../channels/run.ts';
 import { InterlockError } from '../resources/outcome/error.ts';
 import type { GuardServices } from './access/guard.ts';
+import { OwnPatients } from './access/own-patients.ts';
+import { setCustomRoles } from './access/roles.ts';
+import { readRolesFile } from './access/roles-file.ts';
 import { TerminologyService } from './access/terminology.ts';
 import { openFloodGuard, type FloodGuard } from './audit/flood.ts';
 import { AuditReader } from './audit/reader.ts';
@@ -78,6 +81,7 @@ export async function openServices(options: ServicesOptions): Promise<Services> 
   };
   try {
     assertKeysOutsideData(config.dataDir, config.keysDir);
+    setCustomRoles(config.rolesFile === undefined ? {} : readRolesFile(config.rolesFile));
     const provider = openProvider(config, !isDataDirUsed(config.dataDir));
     // The embedded database takes the lock itself.
     if (config.mongodbUri !== undefined) opened(lockDataDir(config.dataDir), (lock) => lock.release());
@@ -101,7 +105,7 @@ export async function openServices(options: ServicesOptions): Promise<Services> 
     const flood = opened(openFloodGuard({ trail: audit }), async (part) => part.close());
     const partners = new PartnerRegistry({ connection: mongo.app, keyring, audit: async (record) => audit.record(record), isRevoked: (serial) => pki.isRevoked(serial) });
     const terminology = new TerminologyService(store);
-    const guard: GuardServices = { store, audit, auditEvents: auditReader, nowMs, values, terminology, integrity: config.referenceIntegrity };
+    const guard: GuardServices = { store, audit, auditEvents: auditReader, nowMs, values, terminology, integrity: config.referenceIntegrity, ownPatients: new OwnPatients({ store, nowMs, values }) };
     const auth = opened(await createAuth({ app: mongo.app, keyring, audit, guard, issuer: `${config.baseUrl}/oauth2`, fhirBaseUrl, log, nowMs, lifetimes: lifetimesOf(config), ownClients: docsClient(config.baseUrl), keySets: { allowedHosts: config.jwksHosts, allowInsecureLoopback: config.allowInsecureJwks, ca: [pki.caPem] }, requireDpopNonce: config.requireDpopNonce, maxPendingClients: config.maxPendingClients, pki, partnerOf: async (socket) => partnerNameOf(pki, socket) }), async (part) => part.close());
     const channels = opened(
       await listening(config.mllpPort, 'INTERLOCK_MLLP_PORT', Channels.start({

@@ -67,6 +67,14 @@ export function selectFrom(bytes: Buffer, selection: Selection): Buffer {
   return Buffer.concat(objectOf(bytes, skipSpace(bytes, 0), selection, true)!);
 }
 
+/** The resource's bytes with the tag that says that something is missing. */
+export function withSubsettedTag(bytes: Buffer): Buffer {
+  const start = skipSpace(bytes, 0);
+  const meta = membersOf(bytes, start).find(({ name }) => name === 'meta');
+  if (meta !== undefined) return Buffer.concat([bytes.subarray(0, meta.valueStart), ...tagged(bytes, meta.valueStart, meta.valueEnd), bytes.subarray(meta.valueEnd)]);
+  return Buffer.concat([bytes.subarray(0, start), Buffer.from(`{"meta":{"tag":[${tag}]},`), bytes.subarray(start + 1)]);
+}
+
 /** @returns undefined if nothing is left */
 function objectOf(bytes: Buffer, start: number, selection: Selection, isTagged: boolean): Buffer[] | undefined {
   const pieces: Buffer[] = [];
@@ -101,6 +109,8 @@ function arrayOf(bytes: Buffer, start: number, selection: Selection): Buffer[] |
 function tagged(bytes: Buffer, start: number, end: number): Buffer[] {
   const members = membersOf(bytes, start);
   const tags = members.find(({ name }) => name === 'tag');
+  // Said once, though more than one thing may have left something out.
+  if (tags !== undefined && itemsOf(bytes, tags.valueStart).some((item) => isSubsetted(bytes.toString('utf8', item, skipValue(bytes, item))))) return [bytes.subarray(start, end)];
   if (tags === undefined) {
     const last = members.at(-1);
     return [bytes.subarray(start, last?.valueEnd ?? start + 1), Buffer.from(`${last === undefined ? '' : ','}"tag":[${tag}]}`)];
@@ -108,4 +118,9 @@ function tagged(bytes: Buffer, start: number, end: number): Buffer[] {
   const lastItem = itemsOf(bytes, tags.valueStart).at(-1);
   const at = lastItem === undefined ? tags.valueStart + 1 : skipValue(bytes, lastItem);
   return [bytes.subarray(start, at), Buffer.from(`${lastItem === undefined ? '' : ','}${tag}`), bytes.subarray(at, end)];
+}
+
+function isSubsetted(json: string): boolean {
+  const { system, code } = JSON.parse(json) as { readonly system?: unknown; readonly code?: unknown };
+  return system === subsetted.system && code === subsetted.code;
 }

@@ -1,4 +1,5 @@
 import { resourceTypes } from '../../resources/definitions/index.ts';
+import { InterlockError } from '../../resources/outcome/error.ts';
 import type { AuditActor } from '../audit/record.ts';
 import { defaultTenant } from '../kms/keyring.ts';
 import type { AccessContext, Grant, Permission, TokenFacts } from './context.ts';
@@ -46,13 +47,20 @@ export function contextFromToken(token: TokenFacts, request: RequestFacts): Acce
   };
 }
 
+/** The purposes of use that a header names, separated by commas. @throws InterlockError `request-invalid` */
+export function purposesIn(header: string): string[] {
+  const codes = header.split(',').map((code) => code.trim());
+  if (codes.length > 4 || !codes.every((code) => /^[A-Z]{2,12}$/.test(code))) throw new InterlockError('request-invalid', { detail: 'X-Purpose-Of-Use names codes such as TREAT.' });
+  return codes;
+}
+
 /** The context of a partner's channel: what the interface policy permits, on all patients. */
 export function contextOfPartner(partner: string, request: RequestFacts): AccessContext {
   return {
     tenant: defaultTenant,
     requestId: request.requestId,
     actor: { kind: 'partner', id: partner, ...defined(where(request)) },
-    grants: underRole({ type: '*', permissions: new Set(['c', 'r', 'u', 's']) }, interfaceRole, interfaceRole.purposes, {}),
+    grants: underRole({ type: '*', permissions: new Set(['c', 'r', 'u', 's']) }, interfaceRole, interfaceRole.purposes, { own: [] }),
     purposeOfUse: ['TREAT'],
   };
 }
@@ -70,14 +78,16 @@ const compiled = new Map<string, readonly Grant[]>();
 const maxCompiled = 5_000;
 
 function grantsOf(token: TokenFacts, purposes: readonly string[]): readonly Grant[] {
-  const { role, fhirUser, proxyFor } = token.user ?? {};
+  const { role, fhirUser, proxyFor = [] } = token.user ?? {};
   const patient = token.launch?.patient;
-  const key = JSON.stringify([rolesRevision(), token.scope, role, fhirUser, proxyFor, patient, purposes]);
+  const self = idOf('Patient', fhirUser);
+  const whose = { fhirUser, patient, own: [...(self === undefined ? [] : [self]), ...proxyFor] };
+  const key = JSON.stringify([rolesRevision(), token.scope, role, whose, purposes]);
   let grants = compiled.get(key);
   if (grants === undefined) {
     grants = token.scope.split(' ').flatMap((text) => {
       const scope = parseScope(text);
-      return scope?.kind === 'resource' ? grantsOfScope(scope, role, purposes, { fhirUser, proxyFor, patient }) : [];
+      return scope?.kind === 'resource' ? grantsOfScope(scope, role, purposes, whose) : [];
     });
     if (compiled.size >= maxCompiled) compiled.clear();
     compiled.set(key, grants);
@@ -88,8 +98,9 @@ function grantsOf(token: TokenFacts, purposes: readonly string[]): readonly Gran
 /** Who a person is in the record, and whose record a launch is about. */
 interface Whose {
   readonly fhirUser?: string | undefined;
-  readonly proxyFor?: readonly string[] | undefined;
   readonly patient?: string | undefined;
+  /** The patient whom the person is, and those whom the person acts for. */
+  readonly own: readonly string[];
 }
 
 function grantsOfScope(scope: ResourceScope, roleName: string | undefined, purposes: readonly string[], whose: Whose): readonly Grant[] {
@@ -100,13 +111,13 @@ function grantsOfScope(scope: ResourceScope, roleName: string | undefined, purpo
   const role = roleName === undefined ? undefined : roleOf(roleName);
   if (role === undefined) return [];
   if (scope.level === 'user') return underRole(plain, role, purposes, whose);
-  const of = whose.patient ?? onlyOwn(whose);
+  const of = whose.patient ?? (whose.own.length === 1 ? whose.own[0] : undefined);
   if (of === undefined) return [];
-  return underRole(plain, role, purposes, whose).flatMap((grant) => (grant.patient === undefined ? confined(grant, { patient: of }) : grant.patient === of ? [grant] : []));
+  return underRole(plain, role, purposes, { ...whose, patient: of }).flatMap((grant) => (grant.patient === undefined ? confined(grant, { patient: of }) : grant.patient === of ? [grant] : []));
 }
 
 /** One grant per type that the role leaves something of. */
-function underRole(grant: Grant, role: Role, purposes: readonly string[], whose: Whose): Grant[] {
+function underRole(grant: Grant, role: Role, purposes: readonly string[], { fhirUser, patient, own }: Whose): Grant[] {
   const types = grant.type === '*' ? resourceTypes() : [grant.type];
   return types.flatMap((type): Grant[] => {
     const row = rowFor(role, type, purposes);
@@ -116,28 +127,17 @@ function underRole(grant: Grant, role: Role, purposes: readonly string[], whose:
     switch (row.compartment ?? 'all') {
       case 'all': return [narrowed];
       case 'self': {
-        const own = whose.patient ?? onlyOwn(whose);
-        // Nobody is launched from the own record into another's, but for those on whose behalf they act.
-        return own === undefined || !ownPatients(whose).includes(own) ? [] : confined(narrowed, { patient: own });
+        // Nobody is launched from the own record into another's.
+        if (patient !== undefined) return own.includes(patient) ? confined(narrowed, { patient }) : [];
+        return own.length === 0 ? [] : confined(narrowed, own.length === 1 ? { patient: own[0]! } : { patients: own });
       }
-      case 'care': return idOf('Practitioner', whose.fhirUser) === undefined ? [] : confined(narrowed, { careOf: whose.fhirUser! });
+      case 'care': return idOf('Practitioner', fhirUser) === undefined ? [] : confined(narrowed, { careOf: fhirUser! });
     }
   });
 }
 
-function ownPatients({ fhirUser, proxyFor = [] }: Whose): readonly string[] {
-  const own = idOf('Patient', fhirUser);
-  return own === undefined ? proxyFor : [own, ...proxyFor];
-}
-
-/** The patient meant if none is named. Who acts for several has to say for whom. */
-function onlyOwn(whose: Whose): string | undefined {
-  const own = ownPatients(whose);
-  return own.length === 1 ? own[0] : undefined;
-}
-
 /** A grant for some patients' resources; what belongs to no patient can be read, if it is a directory's or knowledge. */
-function confined(grant: Grant, to: { readonly patient: string } | { readonly careOf: string }): Grant[] {
+function confined(grant: Grant, to: Pick<Grant, 'patient' | 'patients' | 'careOf'>): Grant[] {
   if (!sharedTypes.has(grant.type)) return [{ ...grant, ...to }];
   const permissions = new Set([...grant.permissions].filter((permission) => permission === 'r' || permission === 's'));
   return permissions.size === 0 ? [] : [{ ...grant, permissions }];

@@ -9,11 +9,13 @@ import type { AuditEventReader } from './audit-events.ts';
 import type { AccessContext, Permission } from './context.ts';
 import { recordOf, type AccessFacts } from './access-record.ts';
 import { reachableTypes, reachOf, reachToWrite, type Reach } from './decide.ts';
-import { searchAs, type SearchResult } from './guarded-search.ts';
+import { maskedPage, searchAs, type SearchResult } from './guarded-search.ts';
 import { GuardedTransaction } from './guarded-transaction.ts';
 import { Integrity, type ReferenceIntegrity } from './integrity.ts';
 import type { TerminologyService } from './terminology.ts';
+import type { OwnPatients } from './own-patients.ts';
 import { isGoverned, SecurityContexts } from './security-context.ts';
+import { assertMayReplace, masked, patchAs } from './mask.ts';
 import { assertReaches, notFound, sees, versionToPatch, versionToWrite } from './visible.ts';
 import { visibleHistory, type HistoryPart } from './visible-history.ts';
 
@@ -29,6 +31,8 @@ export interface GuardServices {
   readonly integrity?: ReferenceIntegrity;
   /** What searches by value set and by hierarchy ask. Absent: they are refused. */
   readonly terminology?: TerminologyService;
+  /** Who is in whose care, for roles that are confined to such patients. Absent: they reach nobody. */
+  readonly ownPatients?: OwnPatients;
 }
 
 /** A resource to be written, with the bytes it came as (kept where possible, so that decimals keep their precision). */
@@ -101,7 +105,7 @@ export class GuardedRepository {
       const { versions, next, isHiding } = await visibleHistory({ ...this.#services, context: this.context, contexts: this.#contexts }, of, page, reaches);
       if (of.id !== undefined && versions.length === 0 && page.after === undefined && page.since === undefined && page.at === undefined) throw notFound(isHiding);
       this.#note(disclosed, versions);
-      return { versions, ...(next === undefined ? {} : { next }) };
+      return { versions: versions.map((version) => masked(version, this.context)), ...(next === undefined ? {} : { next }) };
     });
   }
 
@@ -120,7 +124,7 @@ export class GuardedRepository {
       if (types.length === 0) throw new InterlockError('forbidden', { rule: 'scope: no s on any type' });
       const page = await searchAs({ ...this.#services, context: this.context, contexts: this.#contexts }, asked, types, after);
       this.#note(disclosed, [...page.matches, ...page.included]);
-      return page;
+      return maskedPage(page, this.context);
     });
   }
 
@@ -143,6 +147,7 @@ export class GuardedRepository {
   async update(type: string, id: string, incoming: Incoming, ifMatch?: number): Promise<WriteResult> {
     return this.#writing({ interaction: 'update', action: 'U', type, id }, async () => {
       const expected = await this.#seen(type, id, ['u'], ifMatch);
+      assertMayReplace(this.context, type);
       await this.#assertMayWrite(incoming.resource, id, ['u']);
       await this.#integrity.assertTargets([{ type, id, resource: incoming.resource, previous: async () => this.#services.store.read(type, id) }]);
       return this.#write(incoming, id, expected);
@@ -161,7 +166,7 @@ export class GuardedRepository {
       for (let attempt = 1; ; attempt += 1) {
         const [seen] = await this.#contexts.visible(present(await store.read(type, id)), ['r']);
         const current = versionToPatch([toWrite, toRead], seen, ifMatch, values);
-        const incoming = change(current);
+        const { made: incoming } = patchAs(this.context, current, change);
         assertReaches(toWrite, incoming.resource, id, values);
         await this.#integrity.assertTargets([{ type, id, resource: incoming.resource, previous: async () => current }]);
         try {
@@ -200,7 +205,7 @@ export class GuardedRepository {
       const value = await this.#services.store.transaction(async (tx) => {
         results = [];
         found = [];
-        const guarded = new GuardedTransaction({ tx, integrity: this.#integrityLevel, values: this.#services.values, terminology: this.#services.terminology?.of(this.context), context: this.context, auditOfWrite: this.auditOfWrite, results, found });
+        const guarded = new GuardedTransaction({ tx, prepare: this.#services.store.prepare.bind(this.#services.store), integrity: this.#integrityLevel, values: this.#services.values, terminology: this.#services.terminology?.of(this.context), context: this.context, auditOfWrite: this.auditOfWrite, results, found });
         const done = await work(guarded);
         await guarded.assertIntegrity();
         return done;
@@ -277,7 +282,7 @@ export class GuardedRepository {
     if (!isSeen) throw notFound(version !== undefined);
     this.#note(disclosed, [version]);
     if (version.deleted) throw new InterlockError('deleted');
-    return version;
+    return masked(version, this.context);
   }
 
   /** Checks that a limited caller sees what it is about to change. @returns the version that must still be current then */
@@ -331,7 +336,7 @@ export class GuardedRepository {
     return this.#guarded(facts, async () => {
       const result = await work();
       await this.#committed([result]);
-      return result;
+      return { ...result, version: masked(result.version, this.context) };
     });
   }
 

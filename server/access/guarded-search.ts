@@ -7,6 +7,8 @@ import type { AccessContext } from './context.ts';
 import { permitted } from './decide.ts';
 import { GovernedSearch } from './governed-search.ts';
 import { includedBy } from './include.ts';
+import { masked, maskedPart } from './mask.ts';
+import { assertUnmasked } from './mask-search.ts';
 import { resolveCriterion } from './resolve.ts';
 import { isGoverned, unconfined, type SecurityContexts } from './security-context.ts';
 import type { TerminologyService } from './terminology.ts';
@@ -35,6 +37,7 @@ export interface SearchResult extends FoundPage {
  */
 export async function searchAs(services: SearchServices, asked: ParsedSearch, types: readonly string[], after: string | undefined): Promise<SearchResult> {
   const { store, auditEvents, values, terminology, context, contexts } = services;
+  assertUnmasked(context, types, asked);
   const search = async (request: SearchRequest): Promise<SearchPage> => {
     if (request.types.includes('AuditEvent')) return auditEvents.search(request);
     const page = await store.search(request);
@@ -53,4 +56,12 @@ async function pageOf({ store, auditEvents, values, context, contexts }: SearchS
   const request = { types, where, sort, count, total, ...(after === undefined ? {} : { after }) };
   if (contained !== undefined) return searchContained({ store, values, context }, request, contained);
   return (types.length === 1 && types[0] === 'AuditEvent' ? auditEvents : store).search({ ...request, where: permitted(context, types, where) });
+}
+
+/** The same page without what is hidden from the caller. */
+export function maskedPage(page: SearchResult, context: AccessContext): SearchResult {
+  const matches = page.matches.map((version) => masked(version, context));
+  const { parts } = page;
+  const shown = parts === undefined ? {} : { parts: new Map(page.matches.map((version, index) => [matches[index]!, (parts.get(version) ?? []).map((part) => maskedPart(part, context))] as const)) };
+  return { ...page, matches, ...shown, included: page.included.map((version) => masked(version, context)) };
 }

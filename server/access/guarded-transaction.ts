@@ -3,10 +3,12 @@ import { InterlockError } from '../../resources/outcome/error.ts';
 import type { ValueContext } from '../../resources/search-values/index.ts';
 import type { Terminology } from '../../resources/terminology/contract.ts';
 import type { AskedCriterion } from '../search/criteria.ts';
-import type { AuditOfWrite, PreparedWrite, ResourceJson, ResourceKey, SearchPage, SearchRequest, StoredVersion, StoreTransaction, WriteResult } from '../storage/contract.ts';
+import type { AuditOfWrite, PreparedWrite, ResourceJson, ResourceKey, SearchPage, SearchRequest, Store, StoredVersion, StoreTransaction, WriteResult } from '../storage/contract.ts';
 import type { AccessContext } from './context.ts';
 import { permitted, reachOf, reachToWrite, type Reach } from './decide.ts';
 import { Integrity, type ReferenceIntegrity, type Referring } from './integrity.ts';
+import { assertMayReplace, masked, patchAs } from './mask.ts';
+import { assertUnmasked } from './mask-search.ts';
 import { resolveCriterion } from './resolve.ts';
 import { isGoverned, SecurityContexts } from './security-context.ts';
 import { assertReaches, notFound, sees, versionToPatch, versionToWrite } from './visible.ts';
@@ -17,12 +19,15 @@ export interface TransactionWrite {
   readonly id: string;
   readonly resource: ResourceJson;
   readonly prepared: PreparedWrite;
+  /** The JSON that `prepared` was made of, where it is known. */
+  readonly bytes?: Buffer;
   /** Version that must be current; 0: must not exist. */
   readonly ifMatch?: number;
 }
 
 interface Inside {
   readonly tx: StoreTransaction;
+  readonly prepare: Store['prepare'];
   readonly values: ValueContext;
   readonly context: AccessContext;
   readonly terminology?: Terminology | undefined;
@@ -66,18 +71,19 @@ export class GuardedTransaction {
       // A count that takes too long would end the transaction.
       return tx.search({ ...request, total: 'none' });
     };
+    assertUnmasked(context, types, { where: asked });
     const where = await resolveCriterion(asked, types, { context, values, terminology, search });
     const page = await tx.search({ types, where: permitted(context, types, where), sort: [], count: limit, total: 'none' });
     const visible = await this.#contexts.visible(page.matches, ['s']);
     found.push(...visible);
-    return visible;
+    return visible.map((version) => masked(version, context));
   }
 
   /** The current version if it exists, is not deleted and may be read. @throws InterlockError `forbidden` */
   async read(type: string, id: string): Promise<StoredVersion | undefined> {
     const reach = reachOf(this.#inside.context, type, ['r']);
     const version = await this.#governed(await this.#inside.tx.read(type, id));
-    return version !== undefined && !version.deleted && sees(reach, version, this.#inside.values) ? version : undefined;
+    return version !== undefined && !version.deleted && sees(reach, version, this.#inside.values) ? masked(version, this.#inside.context) : undefined;
   }
 
   /** Decides a create ahead of {@link create}, which decides again. @throws InterlockError `forbidden` */
@@ -91,7 +97,7 @@ export class GuardedTransaction {
     const results = await this.#inside.tx.createMany(writes.map((write) => write.prepared), this.#inside.auditOfWrite);
     this.#inside.results.push(...results);
     for (const [index, write] of writes.entries()) this.#refers(write, results[index]!);
-    return results;
+    return results.map((result) => this.#shown(result));
   }
 
   /**
@@ -104,7 +110,7 @@ export class GuardedTransaction {
     const result = await tx.write(write.prepared, auditOfWrite, { ifMatch: write.ifMatch ?? 0 });
     results.push(result);
     this.#refers(write, result);
-    return result;
+    return this.#shown(result);
   }
 
   /** Updates a resource or creates it under its id. @throws InterlockError `forbidden`, `not-found`, `version-stale` */
@@ -112,11 +118,12 @@ export class GuardedTransaction {
     const { context, tx, auditOfWrite } = this.#inside;
     const reach = reachToWrite(context, write.type, ['u']);
     const expected = await this.#expected(reach, write.type, write.id, write.ifMatch);
+    assertMayReplace(context, write.type);
     assertReaches(reach, write.resource, write.id, this.#inside.values);
     const result = await tx.write(write.prepared, auditOfWrite, expected === undefined ? {} : { ifMatch: expected });
     this.#inside.results.push(result);
     this.#refers(write, result);
-    return result;
+    return this.#shown(result);
   }
 
   /**
@@ -128,12 +135,12 @@ export class GuardedTransaction {
     const { context, tx, auditOfWrite, values, results } = this.#inside;
     const [toWrite, toRead] = [reachToWrite(context, type, ['u']), reachOf(context, type, ['r'])];
     const current = versionToPatch([toWrite, toRead], await this.#governed(await tx.read(type, id)), ifMatch, values);
-    const write = change(current);
+    const { made: write, isMerged } = patchAs(context, current, change);
     assertReaches(toWrite, write.resource, id, values);
-    const result = await tx.write(write.prepared, auditOfWrite, { ifMatch: current.versionId });
+    const result = await tx.write(isMerged ? this.#inside.prepare(write.resource, id, write.bytes) : write.prepared, auditOfWrite, { ifMatch: current.versionId });
     results.push(result);
     this.#refers(write, result);
-    return result;
+    return this.#shown(result);
   }
 
   /** Deletes a resource; undefined if there was nothing to delete. @throws InterlockError `forbidden`, `not-found`, `version-stale` */
@@ -160,6 +167,10 @@ export class GuardedTransaction {
     const check = new Integrity({ reads: tx, context, values, level: integrity });
     await check.assertTargets([...this.#referring.values()]);
     await check.assertUnreferenced(this.#deleted);
+  }
+
+  #shown(result: WriteResult): WriteResult {
+    return { ...result, version: masked(result.version, this.#inside.context) };
   }
 
   #refers({ type, id, resource }: TransactionWrite, { version }: WriteResult): void {

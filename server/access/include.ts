@@ -6,6 +6,8 @@ import type { AuditEventReader } from './audit-events.ts';
 import type { AccessContext } from './context.ts';
 import { reachableTypes, reachOf, type Reach } from './decide.ts';
 import { keyOfTarget, paramsOf, targetsOf, type Target } from './include-targets.ts';
+import { masked } from './mask.ts';
+import { isReadable } from './mask-search.ts';
 import { sees } from './visible.ts';
 
 interface IncludeServices {
@@ -62,7 +64,7 @@ export async function includedBy(services: IncludeServices, context: AccessConte
     const asked = (specs: readonly IncludeSpec[]) => (round === 0 ? specs : specs.filter(({ iterates }) => iterates === true));
     const include = asked(search.include);
     const wanted = new Map<string, Target>();
-    for (const version of from) for (const target of targetsOf(version, include, values)) if (reach(target.type) !== undefined) wanted.set(keyOfTarget(target), target);
+    for (const version of from) for (const target of targetsOf(masked(version, context), include, values)) if (reach(target.type) !== undefined) wanted.set(keyOfTarget(target), target);
     if (wanted.size > maxReferences) throw tooCostly();
     for (const targets of batches([...wanted.values()].filter(({ versionId }) => versionId === undefined))) if (!isCut) add(await store.readMany(targets));
     for (const { type, id, versionId } of wanted.values()) {
@@ -110,7 +112,7 @@ async function* referring({ store, auditEvents }: IncludeServices, context: Acce
   const searches: { type: string; where: Criterion }[] = [];
   for (const type of new Set(types)) {
     const limit = reach(type);
-    const of = limit === undefined ? [] : specs.flatMap((spec) => (type === 'AuditEvent' && spec.sourceType === '*' ? [] : paramsOf(type, spec)).flatMap((param) => refersTo(param, spec.targetType)));
+    const of = limit === undefined ? [] : specs.flatMap((spec) => (type === 'AuditEvent' && spec.sourceType === '*' ? [] : paramsOf(type, spec).filter((param) => isReadable(context, type, param))).flatMap((param) => refersTo(param, spec.targetType)));
     if (of.length === 0) continue;
     const refers: Criterion = { op: 'any', of };
     searches.push({ type, where: limit!.unlimited ? refers : { op: 'all', of: [refers, limit!.criterion] } });

@@ -1,4 +1,5 @@
 import { resourceTypes } from '../../resources/definitions/index.ts';
+import { InterlockError } from '../../resources/outcome/error.ts';
 import type { Masks, Permission } from './context.ts';
 import { masksOf } from './mask-tree.ts';
 import { shippedRoles } from './shipped-roles.ts';
@@ -77,9 +78,16 @@ export function permissionsOf(role: Role, type: string, purposes: readonly strin
   return new Set((rowFor(role, type, purposes)?.interactions ?? '') as Iterable<Permission>);
 }
 
-/** True if a role reads anything of patients; the audit trail counts for itself. */
-export function readsPatientData(role: Role): boolean {
-  return role.rows.some(({ types, interactions }) => interactions !== '' && (types === '*' || types.some((type) => type !== 'AuditEvent')));
+/**
+ * Whoever runs the command line administers access: nobody gives themself an account that reads patient data or the trail.
+ * @param operator `operator:<os user>`
+ * @throws InterlockError `business-rule`
+ */
+export function assertSeparateDuties(operator: string, username: string, roleName: string): void {
+  const role = roleOf(roleName);
+  const own = operator.replace(/^operator:/, '').toLowerCase();
+  if (role === undefined || role.administers === true || own !== username.normalize('NFKC').trim().toLowerCase()) return;
+  throw new InterlockError('business-rule', { expression: 'role', detail: 'Nobody gives themself access to patient data: somebody else who administers access has to add this account.', rule: `duties: an operator may not give themself the role ${roleName}` });
 }
 
 const hidden = new Map<string, Masks | undefined>();

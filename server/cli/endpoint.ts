@@ -78,7 +78,7 @@ export async function runCommand(services: CommandServices, name: string, input:
     result = await command.run(services, input, tell);
   } catch (error) {
     const code = error instanceof InterlockError ? error.code : 'internal';
-    await services.audit.record({ ...about, at: services.nowMs(), outcome: code === 'internal' ? '8' : '4', error: code });
+    await services.audit.record({ ...about, at: services.nowMs(), outcome: code === 'internal' ? '8' : '4', error: code, ...(error instanceof InterlockError && error.options.rule !== undefined ? { rule: error.options.rule } : {}) });
     throw error;
   }
   // It has happened: should the audit fail now, the entry is kept until it is durable.

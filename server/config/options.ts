@@ -53,6 +53,7 @@ export const options = {
   mllpPort: integer(1, 65_535, 2_575, 'Port of the `hl7v2` channel (MLLP over mutual TLS).'),
   mongodbUri: mongoUri('MONGODB_URI', 'Database of the data. Absent: the embedded mongod.'),
   auditMongodbUri: mongoUri('AUDIT_MONGODB_URI', 'Database of the audit trail, with a user that may only insert and find. Set it if and only if `MONGODB_URI` is set.'),
+  rolesFile: optionalText('JSON file of roles beside, or in place of, those that Interlock ships. Read at start; a mistake in it is a refusal to start.'),
   mongod: optionalText('The mongod program to embed. Absent: found on the PATH or fetched.'),
   mongodPort: option<number | undefined>(wholeNumber(1, 65_535).optional(), 'a whole number from 1 to 65535', undefined, 'Port of the embedded mongod, on loopback only. Absent: a free one, kept from then on.'),
   allowInsecureMongo: flag(false, 'Accept database URIs without TLS or without certificate checks.'),

@@ -36,8 +36,9 @@ export class Cursors {
   }
 }
 
+// Patients come into a person's care and leave it: that must not break the pages of a search.
 function binding(context: AccessContext, place: string): string {
   const { actor, grants } = context;
-  const permissions = grants.map(({ type, permissions: held, patient, criteria }) => [type, [...held].sort().join(''), patient ?? '', criteria ?? []]);
+  const permissions = grants.map(({ type, permissions: held, patient, patients, criteria }) => [type, [...held].sort().join(''), patient ?? (patients === undefined ? '' : 'own'), criteria ?? []]);
   return createHash('sha256').update(JSON.stringify([place, actor.kind, actor.id, actor.clientId ?? '', permissions])).digest('base64url');
 }

@@ -60,7 +60,7 @@ export function fhirRouter(options: FhirHttpOptions): Router {
       next();
       return;
     }
-    response.set({ 'Access-Control-Allow-Methods': 'GET, HEAD, POST, PUT, PATCH, DELETE', 'Access-Control-Allow-Headers': 'Authorization, DPoP, Content-Type, Accept, Prefer, If-Match, If-None-Match, If-None-Exist, If-Modified-Since, If-Range, Range, X-Security-Context, X-Request-Id', 'Access-Control-Max-Age': '600' });
+    response.set({ 'Access-Control-Allow-Methods': 'GET, HEAD, POST, PUT, PATCH, DELETE', 'Access-Control-Allow-Headers': 'Authorization, DPoP, Content-Type, Accept, Prefer, If-Match, If-None-Match, If-None-Exist, If-Modified-Since, If-Range, Range, X-Security-Context, X-Purpose-Of-Use, X-Request-Id', 'Access-Control-Max-Age': '600' });
     response.status(204).end();
   });
   router.get('/.well-known/smart-configuration', (_request, response) => {

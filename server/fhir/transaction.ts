@@ -186,9 +186,10 @@ function prepareAll({ services }: Exchange, writes: readonly PlannedWrite[], tar
       const rewritten = rewriteReferences(resource, bytes, resolverOf(entry.fullUrl));
       assertValid(rewritten.resource);
       services.rules?.assert(rewritten.resource);
-      assertWhole(rewritten.resource);
+      // A patch brings no tag of its own: it was made of what its caller sees.
+      if (kind !== 'patch') assertWhole(rewritten.resource);
       const ifMatch = kind === 'update' ? expectedVersion(entry) : undefined;
-      return { type, id, resource: rewritten.resource, prepared: services.store.prepare(rewritten.resource, id, rewritten.bytes), ...(ifMatch === undefined ? {} : { ifMatch }) };
+      return { type, id, resource: rewritten.resource, prepared: services.store.prepare(rewritten.resource, id, rewritten.bytes), ...(kind === 'patch' ? { bytes: rewritten.bytes } : {}), ...(ifMatch === undefined ? {} : { ifMatch }) };
     });
   const whole = writes.filter(({ entry }) => entry.resource !== undefined);
   const incoming = ({ resource, bytes }: BundleEntry): Incoming => ({ resource: resource!, ...(bytes === undefined ? {} : { bytes }) });

@@ -5,7 +5,8 @@ import { clientCommands } from './clients.ts';
 import { clientReviewCommands } from './client-review.ts';
 import { indexCommands } from './indexes.ts';
 import { partnerCommands } from './partners.ts';
+import { roleCommands } from './roles.ts';
 import { userCommands } from './users.ts';
 
 /** Every command of the command line, in the order in which help lists them. */
-export const commands: readonly Command[] = [...clientCommands, ...clientReviewCommands, ...userCommands, ...partnerCommands, ...channelCommands, ...indexCommands, ...auditCommands];
+export const commands: readonly Command[] = [...clientCommands, ...clientReviewCommands, ...userCommands, ...partnerCommands, ...channelCommands, ...indexCommands, ...roleCommands, ...auditCommands];

@@ -1,4 +1,5 @@
 import type { Enrolment } from '../../auth/people.ts';
+import { assertSeparateDuties } from '../../access/roles.ts';
 import { flag, text, texts, type Command, type CommandResult } from '../command.ts';
 
 /** People who may sign in. */
@@ -8,7 +9,7 @@ export const userCommands: readonly Command[] = [
     summary: 'add a person; prints the id and the otpauth URL for an authenticator app',
     options: [
       { flags: '--username <name>', description: 'what the person signs in with', required: true },
-      { flags: '--role <role>', description: 'physician, nurse, pharmacist, billing, patient, auditor, integration-admin or security-admin', required: true },
+      { flags: '--role <role>', description: 'physician, nurse, pharmacist, billing, patient, auditor, integration-admin, security-admin, or a role of INTERLOCK_ROLES_FILE', required: true },
       { flags: '--patient <id>', description: 'id of the Patient that the person is' },
       { flags: '--related-person <id>', description: 'id of the RelatedPerson that the person is, who acts for patients' },
       { flags: '--proxy-for <id>', description: 'id of a further Patient whose record the person may open; may be given several times', repeats: true },
@@ -17,6 +18,7 @@ export const userCommands: readonly Command[] = [
       { flags: '--totp-secret <base32>', description: 'use this TOTP secret instead of a new one' },
     ],
     run: async ({ people }, input) => {
+      assertSeparateDuties(input.operator, text(input, 'username')!, text(input, 'role')!);
       const [patientId, practitionerId, totpSecret] = [text(input, 'patient'), text(input, 'practitioner'), text(input, 'totpSecret')];
       const enrolment = await people.addUser({
         username: text(input, 'username')!,

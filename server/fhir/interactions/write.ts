@@ -61,7 +61,7 @@ export async function conditionalPatch(exchange: Exchange): Promise<FhirResponse
     if (match === undefined) throw new InterlockError('not-found', { detail: 'Nothing matches the criteria.' });
     const made = (current: StoredVersion): TransactionWrite => {
       const { resource, bytes } = change(current);
-      return { type: match.type, id: match.id, resource, prepared: services.store.prepare(resource, match.id, bytes) };
+      return { type: match.type, id: match.id, resource, prepared: services.store.prepare(resource, match.id, bytes), ...(bytes === undefined ? {} : { bytes }) };
     };
     return written(exchange, await tx.patch(match.type, match.id, made, versionOfIfMatch(request.headers.ifMatch)));
   });
