@@ -1,4 +1,5 @@
 import type { AuditActor } from '../audit/record.ts';
+import type { ValueContext } from '../../resources/search-values/index.ts';
 import type { Criterion } from '../search/criteria.ts';
 
 /** The SMART v2 permissions: create, read, update, delete, search (https://hl7.org/fhir/smart-app-launch/scopes-and-launch-context.html). */
@@ -54,6 +55,8 @@ export interface AccessContext {
   readonly limits?: readonly ReachLimit[];
   /** What is left out of what is given. */
   readonly masks?: Masks;
+  /** How references and dates in the grants' criteria are read; the guarded repository sets it. */
+  readonly values?: ValueContext;
   /** The scopes that the caller's token was given, so that a refusal can be explained. */
   readonly scope?: string;
   readonly launch?: { readonly patient?: string; readonly encounter?: string };

@@ -1,5 +1,6 @@
 import { resourceTypes } from '../../resources/definitions/index.ts';
 import { InterlockError } from '../../resources/outcome/error.ts';
+import type { ValueContext } from '../../resources/search-values/index.ts';
 import { isSettled, type Criterion } from '../search/criteria.ts';
 import { isResultParam, parseSearch } from '../search/parse.ts';
 import type { AccessContext, Grant, Permission } from './context.ts';
@@ -22,7 +23,7 @@ export function reachOf(context: AccessContext, type: string, permissions: reado
   const grants = context.grants.filter((grant) => (grant.type === '*' || grant.type === type) && permissions.some((permission) => grant.permissions.has(permission)));
   if (grants.length === 0) throw new InterlockError('forbidden', { rule: whyNot(context, type, permissions) });
   const isUnlimited = grants.some((grant) => !isConfined(grant) && grant.criteria === undefined);
-  return limited(context, type, permissions, isUnlimited ? everything : { unlimited: false, criterion: { op: 'any', of: grants.map((grant) => criterionOf(grant, type)) } });
+  return limited(context, type, permissions, isUnlimited ? everything : { unlimited: false, criterion: { op: 'any', of: grants.map((grant) => criterionOf(grant, type, context.values)) } });
 }
 
 /** True if a grant is for resources of certain patients only. */
@@ -63,21 +64,21 @@ export function permitted(context: AccessContext, types: readonly string[], wher
   return { op: 'all', of: [where, { op: 'any', of: limits }] };
 }
 
-function criterionOf(grant: Grant, type: string): Criterion {
+function criterionOf(grant: Grant, type: string, values: ValueContext | undefined): Criterion {
   const of: Criterion[] = [];
   if (grant.patient !== undefined) of.push({ op: 'compartment', type: 'Patient', ids: [grant.patient] });
   if (grant.patients !== undefined || grant.careOf !== undefined) of.push({ op: 'compartment', type: 'Patient', ids: grant.careOf === undefined ? grant.patients! : [] });
-  if (grant.criteria !== undefined) of.push(parsed(type, grant.criteria));
+  if (grant.criteria !== undefined) of.push(parsed(type, grant.criteria, values));
   return { op: 'all', of };
 }
 
 /** A granular scope's criteria; ones that cannot be understood fail closed. */
-function parsed(type: string, criteria: readonly (readonly [string, string])[]): Criterion {
-  const key = JSON.stringify([type, criteria]);
+function parsed(type: string, criteria: readonly (readonly [string, string])[], values: ValueContext | undefined): Criterion {
+  const key = JSON.stringify([type, criteria, values?.baseUrl, values?.zone]);
   let criterion = parsedCriteria.get(key);
   if (criterion === undefined) {
     try {
-      const { where } = parseSearch(type, criteria, { strict: true });
+      const { where } = parseSearch(type, criteria, { strict: true, ...values });
       // What depends on other resources cannot be a rule about one, and what shapes a result is none.
       if (!isSettled(where) || criteria.some(([name]) => isResultParam(name))) throw new InterlockError('search-unsupported');
       criterion = where;

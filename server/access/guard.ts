@@ -10,14 +10,15 @@ import type { AccessContext, Permission } from './context.ts';
 import { recordOf, type AccessFacts } from './access-record.ts';
 import { reachableTypes, reachOf, reachToWrite, type Reach } from './decide.ts';
 import { maskedPage, searchAs, type SearchResult } from './guarded-search.ts';
-import { GuardedTransaction } from './guarded-transaction.ts';
-import { Integrity, type ReferenceIntegrity } from './integrity.ts';
+import { fileAfter, GuardedTransaction } from './guarded-transaction.ts';
+import { Integrity, ReferencedResource, type ReferenceIntegrity } from './integrity.ts';
 import type { TerminologyService } from './terminology.ts';
 import type { OwnPatients } from './own-patients.ts';
 import { isGoverned, SecurityContexts } from './security-context.ts';
 import { assertMayReplace, masked, patchAs } from './mask.ts';
-import { assertReaches, notFound, sees, versionToPatch, versionToWrite } from './visible.ts';
+import { notFound, sees, versionToWrite } from './visible.ts';
 import { visibleHistory, type HistoryPart } from './visible-history.ts';
+import { Writable } from './writable.ts';
 
 /** What every guarded repository of this process shares. */
 export interface GuardServices {
@@ -58,6 +59,7 @@ export class GuardedRepository {
   readonly #channel: AuditRecord['channel'];
   readonly #contexts: SecurityContexts;
   readonly #integrity: Integrity;
+  readonly #writable: Writable;
   // The patients whom resources that are being written concern by their security context.
   readonly #concerned = new Map<string, readonly string[]>();
   // Errors whose audit entry is durable already, so that nobody up the stack writes a second one.
@@ -65,10 +67,11 @@ export class GuardedRepository {
 
   constructor(services: GuardServices, context: AccessContext, channel?: AuditRecord['channel']) {
     this.#services = services;
-    this.context = context;
+    this.context = { ...context, values: services.values };
     this.#channel = channel;
-    this.#contexts = new SecurityContexts(services.store, context, services.values);
-    this.#integrity = new Integrity({ reads: services.store, context, values: services.values, level: this.#integrityLevel });
+    this.#contexts = new SecurityContexts(services.store, this.context, services.values);
+    this.#writable = new Writable({ context: this.context, values: services.values, contexts: this.#contexts, read: services.store.read.bind(services.store), concerned: this.#concerned });
+    this.#integrity = new Integrity({ reads: services.store, context: this.context, values: services.values, level: this.#integrityLevel });
   }
 
   /** True if the refusal or failure, or the one that it was made from, is in the audit trail already. */
@@ -133,7 +136,7 @@ export class GuardedRepository {
     const type = incoming.resource.resourceType;
     return this.#writing({ interaction: 'create', action: 'C', type }, async () => {
       const id = randomUUID();
-      await this.#assertMayWrite(incoming.resource, id, ['c']);
+      await this.#writable.assertMayWrite(incoming.resource, id, ['c']);
       await this.#integrity.assertTargets([{ type, id, resource: incoming.resource, previous: async () => undefined }]);
       return this.#write(incoming, id, 0);
     });
@@ -148,7 +151,7 @@ export class GuardedRepository {
     return this.#writing({ interaction: 'update', action: 'U', type, id }, async () => {
       const expected = await this.#seen(type, id, ['u'], ifMatch);
       assertMayReplace(this.context, type);
-      await this.#assertMayWrite(incoming.resource, id, ['u']);
+      await this.#writable.assertMayWrite(incoming.resource, id, ['u']);
       await this.#integrity.assertTargets([{ type, id, resource: incoming.resource, previous: async () => this.#services.store.read(type, id) }]);
       return this.#write(incoming, id, expected);
     });
@@ -161,13 +164,11 @@ export class GuardedRepository {
    */
   async patch(type: string, id: string, change: (current: StoredVersion) => Incoming, ifMatch?: number): Promise<WriteResult> {
     return this.#writing({ interaction: 'patch', action: 'U', type, id }, async () => {
-      const { store, values } = this.#services;
-      const [toWrite, toRead] = [reachToWrite(this.context, type, ['u']), reachOf(this.context, type, ['r'])];
+      const { store } = this.#services;
       for (let attempt = 1; ; attempt += 1) {
-        const [seen] = await this.#contexts.visible(present(await store.read(type, id)), ['r']);
-        const current = versionToPatch([toWrite, toRead], seen, ifMatch, values);
+        const current = await this.#writable.toPatch(type, id, ifMatch);
         const { made: incoming } = patchAs(this.context, current, change);
-        assertReaches(toWrite, incoming.resource, id, values);
+        await this.#writable.assertMayWrite(incoming.resource, id, ['u']);
         await this.#integrity.assertTargets([{ type, id, resource: incoming.resource, previous: async () => current }]);
         try {
           return await store.write(store.prepare(incoming.resource, id, incoming.bytes, fileAfter(current, incoming.resource)), this.auditOfWrite, { ifMatch: current.versionId });
@@ -205,7 +206,7 @@ export class GuardedRepository {
       const value = await this.#services.store.transaction(async (tx) => {
         results = [];
         found = [];
-        const guarded = new GuardedTransaction({ tx, prepare: this.#services.store.prepare.bind(this.#services.store), integrity: this.#integrityLevel, values: this.#services.values, terminology: this.#services.terminology?.of(this.context), context: this.context, auditOfWrite: this.auditOfWrite, results, found });
+        const guarded = new GuardedTransaction({ tx, prepare: this.#services.store.prepare.bind(this.#services.store), concerned: this.#concerned, integrity: this.#integrityLevel, values: this.#services.values, terminology: this.#services.terminology?.of(this.context), context: this.context, auditOfWrite: this.auditOfWrite, results, found });
         const done = await work(guarded);
         await guarded.assertIntegrity();
         return done;
@@ -272,6 +273,7 @@ export class GuardedRepository {
     try {
       await this.#integrity.assertUnreferenced([key]);
     } catch (error) {
+      if (!(error instanceof ReferencedResource)) throw error;
       const standing = (await this.#services.store.standing([key])).get(`${key.type}/${key.id}`);
       if (standing?.deleted === false) throw error;
     }
@@ -287,23 +289,10 @@ export class GuardedRepository {
 
   /** Checks that a limited caller sees what it is about to change. @returns the version that must still be current then */
   async #seen(type: string, id: string, permissions: readonly Permission[], ifMatch: number | undefined): Promise<number | undefined> {
+    if (isGoverned(type)) return this.#writable.expectedOfGoverned(type, id, permissions, ifMatch);
     const reach = reachToWrite(this.context, type, permissions);
-    if (isGoverned(type)) {
-      const current = await this.#services.store.read(type, id);
-      const [seen] = await this.#contexts.visible(present(current), permissions);
-      // Nobody who is confined creates at an id of its own: whether it exists would show.
-      if (seen === undefined && (current !== undefined || !reach.unlimited)) throw notFound(current !== undefined);
-      return reach.unlimited ? ifMatch : versionToWrite({ unlimited: true }, seen, ifMatch, this.#services.values);
-    }
     if (reach.unlimited) return ifMatch;
     return versionToWrite(reach, await this.#services.store.read(type, id), ifMatch, this.#services.values);
-  }
-
-  async #assertMayWrite(resource: ResourceJson, id: string, permissions: readonly Permission[]): Promise<void> {
-    const type = resource.resourceType;
-    const reach = reachToWrite(this.context, type, permissions);
-    if (isGoverned(type)) this.#concerned.set(`${type}/${id}`, await this.#contexts.assertMayWrite(resource, id, permissions));
-    else assertReaches(reach, resource, id, this.#services.values);
   }
 
   /** Receives content that comes as a stream, then writes the version that refers to it; a file of a write that did not happen goes. */
@@ -365,15 +354,6 @@ export class GuardedRepository {
 
 /** How often a patch is tried on versions that others replace meanwhile. */
 const maxPatchAttempts = 8;
-
-/** A Binary that is patched keeps its content, unless the patch brings another. */
-function fileAfter(current: StoredVersion, resource: ResourceJson): FileManifest | undefined {
-  return resource['data'] === undefined ? current.file : undefined;
-}
-
-function present(version: StoredVersion | undefined): StoredVersion[] {
-  return version === undefined ? [] : [version];
-}
 
 function isOutcomeUnknown(error: unknown): boolean {
   return error instanceof InterlockError && error.code === 'outcome-unknown';

@@ -3,15 +3,16 @@ import { InterlockError } from '../../resources/outcome/error.ts';
 import type { ValueContext } from '../../resources/search-values/index.ts';
 import type { Terminology } from '../../resources/terminology/contract.ts';
 import type { AskedCriterion } from '../search/criteria.ts';
-import type { AuditOfWrite, PreparedWrite, ResourceJson, ResourceKey, SearchPage, SearchRequest, Store, StoredVersion, StoreTransaction, WriteResult } from '../storage/contract.ts';
-import type { AccessContext } from './context.ts';
-import { permitted, reachOf, reachToWrite, type Reach } from './decide.ts';
+import type { AuditOfWrite, FileManifest, PreparedWrite, ResourceJson, ResourceKey, SearchPage, SearchRequest, Store, StoredVersion, StoreTransaction, WriteResult } from '../storage/contract.ts';
+import type { AccessContext, Permission } from './context.ts';
+import { permitted, reachOf, reachToWrite } from './decide.ts';
 import { Integrity, type ReferenceIntegrity, type Referring } from './integrity.ts';
 import { assertMayReplace, masked, patchAs } from './mask.ts';
 import { assertUnmasked } from './mask-search.ts';
 import { resolveCriterion } from './resolve.ts';
 import { isGoverned, SecurityContexts } from './security-context.ts';
-import { assertReaches, notFound, sees, versionToPatch, versionToWrite } from './visible.ts';
+import { sees, versionToWrite } from './visible.ts';
+import { Writable } from './writable.ts';
 
 /** A write of a transaction. `prepared` may come from an earlier attempt. */
 export interface TransactionWrite {
@@ -28,6 +29,8 @@ export interface TransactionWrite {
 interface Inside {
   readonly tx: StoreTransaction;
   readonly prepare: Store['prepare'];
+  /** Takes the patients whom writes concern by their security contexts, by `Type/id`. */
+  readonly concerned: Map<string, readonly string[]>;
   readonly values: ValueContext;
   readonly context: AccessContext;
   readonly terminology?: Terminology | undefined;
@@ -46,10 +49,14 @@ export class GuardedTransaction {
   readonly #deleted: ResourceKey[] = [];
   #isChecked = false;
   readonly #contexts: SecurityContexts;
+  readonly #writable: Writable;
+  readonly #decided = new WeakSet<TransactionWrite>();
 
   constructor(inside: Inside) {
+    const { tx, context, values, concerned } = inside;
     this.#inside = inside;
-    this.#contexts = new SecurityContexts(inside.tx, inside.context, inside.values);
+    this.#contexts = new SecurityContexts(tx, context, values);
+    this.#writable = new Writable({ context, values, contexts: this.#contexts, read: tx.read.bind(tx), concerned });
   }
 
   /** The driver's session, for what else must commit together with the transaction. */
@@ -86,14 +93,15 @@ export class GuardedTransaction {
     return version !== undefined && !version.deleted && sees(reach, version, this.#inside.values) ? masked(version, this.#inside.context) : undefined;
   }
 
-  /** Decides a create ahead of {@link create}, which decides again. @throws InterlockError `forbidden` */
-  assertMayCreate(write: TransactionWrite): void {
-    assertReaches(reachToWrite(this.#inside.context, write.type, ['c']), write.resource, write.id, this.#inside.values);
+  /** Decides a create ahead of {@link create}, which decides what is not decided yet. @throws InterlockError `forbidden` */
+  async assertMayCreate(write: TransactionWrite): Promise<void> {
+    await this.#writable.assertMayWrite(write.resource, write.id, ['c']);
+    this.#decided.add(write);
   }
 
   /** Creates many resources under ids that must be new, in few round trips. @throws InterlockError `forbidden` */
   async create(writes: readonly TransactionWrite[]): Promise<readonly WriteResult[]> {
-    for (const write of writes) this.assertMayCreate(write);
+    for (const write of writes) if (!this.#decided.has(write)) await this.assertMayCreate(write);
     const results = await this.#inside.tx.createMany(writes.map((write) => write.prepared), this.#inside.auditOfWrite);
     this.#inside.results.push(...results);
     for (const [index, write] of writes.entries()) this.#refers(write, results[index]!);
@@ -105,8 +113,8 @@ export class GuardedTransaction {
    * @throws InterlockError `forbidden`, `version-stale` if a version was expected
    */
   async createByUpdate(write: TransactionWrite): Promise<WriteResult> {
-    const { context, tx, auditOfWrite, values, results } = this.#inside;
-    assertReaches(reachToWrite(context, write.type, ['u']), write.resource, write.id, values);
+    const { tx, auditOfWrite, results } = this.#inside;
+    await this.#writable.assertMayWrite(write.resource, write.id, ['u']);
     const result = await tx.write(write.prepared, auditOfWrite, { ifMatch: write.ifMatch ?? 0 });
     results.push(result);
     this.#refers(write, result);
@@ -116,10 +124,9 @@ export class GuardedTransaction {
   /** Updates a resource or creates it under its id. @throws InterlockError `forbidden`, `not-found`, `version-stale` */
   async update(write: TransactionWrite): Promise<WriteResult> {
     const { context, tx, auditOfWrite } = this.#inside;
-    const reach = reachToWrite(context, write.type, ['u']);
-    const expected = await this.#expected(reach, write.type, write.id, write.ifMatch);
+    const expected = await this.#expected(write.type, write.id, ['u'], write.ifMatch);
     assertMayReplace(context, write.type);
-    assertReaches(reach, write.resource, write.id, this.#inside.values);
+    await this.#writable.assertMayWrite(write.resource, write.id, ['u']);
     const result = await tx.write(write.prepared, auditOfWrite, expected === undefined ? {} : { ifMatch: expected });
     this.#inside.results.push(result);
     this.#refers(write, result);
@@ -132,12 +139,13 @@ export class GuardedTransaction {
    * @throws InterlockError `forbidden`, `not-found`, `deleted`, `version-stale`, and what `change` throws
    */
   async patch(type: string, id: string, change: (current: StoredVersion) => TransactionWrite, ifMatch?: number): Promise<WriteResult> {
-    const { context, tx, auditOfWrite, values, results } = this.#inside;
-    const [toWrite, toRead] = [reachToWrite(context, type, ['u']), reachOf(context, type, ['r'])];
-    const current = versionToPatch([toWrite, toRead], await this.#governed(await tx.read(type, id)), ifMatch, values);
+    const { context, tx, auditOfWrite, results } = this.#inside;
+    const current = await this.#writable.toPatch(type, id, ifMatch);
     const { made: write, isMerged } = patchAs(context, current, change);
-    assertReaches(toWrite, write.resource, id, values);
-    const result = await tx.write(isMerged ? this.#inside.prepare(write.resource, id, write.bytes) : write.prepared, auditOfWrite, { ifMatch: current.versionId });
+    await this.#writable.assertMayWrite(write.resource, id, ['u']);
+    const file = fileAfter(current, write.resource);
+    const prepared = isMerged || file !== undefined ? this.#inside.prepare(write.resource, id, write.bytes, file) : write.prepared;
+    const result = await tx.write(prepared, auditOfWrite, { ifMatch: current.versionId });
     results.push(result);
     this.#refers(write, result);
     return this.#shown(result);
@@ -145,8 +153,8 @@ export class GuardedTransaction {
 
   /** Deletes a resource; undefined if there was nothing to delete. @throws InterlockError `forbidden`, `not-found`, `version-stale` */
   async remove(type: string, id: string, ifMatch?: number): Promise<WriteResult | undefined> {
-    const { context, tx, auditOfWrite } = this.#inside;
-    const expected = await this.#expected(reachToWrite(context, type, ['d']), type, id, ifMatch);
+    const { tx, auditOfWrite } = this.#inside;
+    const expected = await this.#expected(type, id, ['d'], ifMatch);
     const result = await tx.remove(type, id, auditOfWrite, expected === undefined ? {} : { ifMatch: expected });
     if (result !== undefined) {
       this.#inside.results.push(result);
@@ -184,12 +192,15 @@ export class GuardedTransaction {
   }
 
   /** Checks that a limited caller sees what it changes; inside the snapshot, so that nothing can change in between. */
-  async #expected(reach: Reach, type: string, id: string, ifMatch: number | undefined): Promise<number | undefined> {
-    if (isGoverned(type)) {
-      const current = await this.#inside.tx.read(type, id);
-      if (current !== undefined && (await this.#governed(current)) === undefined) throw notFound(true);
-    }
+  async #expected(type: string, id: string, permissions: readonly Permission[], ifMatch: number | undefined): Promise<number | undefined> {
+    if (isGoverned(type)) return this.#writable.expectedOfGoverned(type, id, permissions, ifMatch);
+    const reach = reachToWrite(this.#inside.context, type, permissions);
     if (reach.unlimited) return ifMatch;
     return versionToWrite(reach, await this.#inside.tx.read(type, id), ifMatch, this.#inside.values);
   }
+}
+
+/** A Binary that is patched keeps its content, unless the patch brings another. */
+export function fileAfter(current: StoredVersion, resource: ResourceJson): FileManifest | undefined {
+  return resource['data'] === undefined ? current.file : undefined;
 }

@@ -1,4 +1,5 @@
 import { InterlockError } from '../../resources/outcome/error.ts';
+import type { ValueContext } from '../../resources/search-values/index.ts';
 import type { AskedCriterion } from '../search/criteria.ts';
 import { isResultParam, parseSearch } from '../search/parse.ts';
 
@@ -16,15 +17,16 @@ export interface Condition {
  * more than was meant (https://hl7.org/fhir/R4/http.html#ccreate).
  *
  * @param criteria a query string, perhaps with a path before it, or decoded pairs
+ * @param values how references and dates in them are read: as in what is stored
  * @throws InterlockError `criteria-required`, `search-invalid`, `search-unsupported`
  */
-export function conditionOf(type: string, criteria: string | readonly (readonly [string, string])[]): Condition {
+export function conditionOf(type: string, criteria: string | readonly (readonly [string, string])[], values: ValueContext): Condition {
   const pairs = typeof criteria === 'string' ? [...new URLSearchParams(criteria.replace(/^[^=&]*\?/, ''))] : criteria;
   // What would find more, or stand for other criteria, than the rest says.
   if (pairs.some(([name]) => /^_(?:contained|containedType|cursor)(?::|$)/.test(name))) throw new InterlockError('search-unsupported');
   const given = pairs.filter(([name]) => name !== '_format' && name !== '_pretty' && !isResultParam(name));
   if (given.length === 0 || given.some(([, value]) => value === '')) throw new InterlockError('criteria-required');
-  const { where } = parseSearch(type, given, { strict: true });
+  const { where } = parseSearch(type, given, { strict: true, ...values });
   const text = given
     .map(([name, value]) => `${name}=${value}`)
     .sort()

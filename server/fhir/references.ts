@@ -30,7 +30,7 @@ export async function conditionalReferences(exchange: Exchange, entries: readonl
   const resolveOne = async (reference: string, index: number): Promise<void> => {
     const expression = `Bundle.entry[${index}]`;
     const { path: type, query } = splitUrl(reference);
-    const { where, text } = conditionOf(type, query);
+    const { where, text } = conditionOf(type, query, exchange.services.values);
     const search = { types: [type], where, sort: [], count: 2, total: 'none' as const, include: [], revInclude: [], used: [], ignored: [] };
     const { matches } = await exchange.guard.search(search, `conditional reference ${type}?${text}`);
     const [only, second] = matches;

@@ -4,6 +4,7 @@ import { reachOf } from '../access/decide.ts';
 import type { Incoming } from '../access/guard.ts';
 import type { GuardedTransaction, TransactionWrite } from '../access/guarded-transaction.ts';
 import { MissingReference, ReferencedResource } from '../access/integrity.ts';
+import { isGoverned } from '../access/security-context.ts';
 import type { StoredVersion, WriteResult } from '../storage/contract.ts';
 import type { BundleEntry } from './bundle-entries.ts';
 import { conditionOf, type Condition } from './conditions.ts';
@@ -98,25 +99,25 @@ function plan({ services }: Exchange, entry: BundleEntry): PlannedWrite {
   if (route.type === undefined) throw new InterlockError('request-invalid', { detail: 'A transaction entry must name a resource type.' });
   const { type, id } = route;
   if (entry.resource !== undefined && entry.resource.resourceType !== type) throw new InterlockError('request-invalid', { detail: 'The resource is not of the type in the request URL.' });
-  const condition = query !== '' ? conditionOf(type, query) : undefined;
+  const condition = query !== '' ? conditionOf(type, query, services.values) : undefined;
   switch (route.interaction) {
     case 'create':
-      return { entry, kind: 'create', type, ...(entry.ifNoneExist === undefined ? {} : { condition: conditionOf(type, entry.ifNoneExist) }) };
+      return { entry, kind: 'create', type, ...(entry.ifNoneExist === undefined ? {} : { condition: conditionOf(type, entry.ifNoneExist, services.values) }) };
     case 'update':
       if (entry.resource?.id !== id) throw new InterlockError('request-invalid', { detail: 'The id in the resource is not that in the request URL.' });
       return { entry, kind: 'update', type, ...(id === undefined ? {} : { id }) };
     case 'conditional-update':
-      return { entry, kind: 'update', type, condition: condition ?? conditionOf(type, '') };
+      return { entry, kind: 'update', type, condition: condition ?? conditionOf(type, '', services.values) };
     case 'patch':
     case 'conditional-patch':
       return {
         entry, kind: 'patch', type, change: patchOf(entry.patch!.contentType, entry.patch!.body, services.limits, services.rules),
-        ...(id === undefined ? { condition: condition ?? conditionOf(type, '') } : { id }),
+        ...(id === undefined ? { condition: condition ?? conditionOf(type, '', services.values) } : { id }),
       };
     case 'delete':
       return { entry, kind: 'delete', type, ...(id === undefined ? {} : { id }) };
     case 'conditional-delete':
-      return { entry, kind: 'delete', type, condition: condition ?? conditionOf(type, '') };
+      return { entry, kind: 'delete', type, condition: condition ?? conditionOf(type, '', services.values) };
     default:
       throw new InterlockError('interaction-unsupported');
   }
@@ -214,8 +215,12 @@ async function apply(
     responses.set(write.entry, deletedResponse(result?.version, prefer));
   }
   const creates = ofKind('create').filter((write) => targets.get(write)!.match === undefined);
-  for (const write of creates) within(write.entry, () => tx.assertMayCreate(ready.get(write)!));
-  for (const [index, result] of (await tx.create(creates.map((write) => ready.get(write)!))).entries()) answer(creates[index]!, result);
+  // What others are the security context of comes first.
+  for (const group of [creates.filter(({ type }) => !isGoverned(type)), creates.filter(({ type }) => isGoverned(type))]) {
+    for (const write of group) await withinAsync(write.entry, () => tx.assertMayCreate(ready.get(write)!));
+    if (group.length === 0) continue;
+    for (const [index, result] of (await tx.create(group.map((write) => ready.get(write)!))).entries()) answer(group[index]!, result);
+  }
   for (const write of ofKind('create')) {
     const { match } = targets.get(write)!;
     if (match !== undefined) responses.set(write.entry, writeResponse(200, match, exchange.services.baseUrl, prefer));

@@ -101,7 +101,7 @@ async function lookUp(tx: GuardedTransaction, resources: readonly PlannedResourc
   if (wanted.length === 0) return new Map();
   const of = wanted.map(({ resource: { resourceType }, match }): AskedCriterion => {
     const tokens = match.map(({ system, value }) => `${escapeToken(system)}|${escapeToken(value)}`);
-    return { op: 'all', of: [{ op: 'type', types: [resourceType] }, conditionOf(resourceType, [['identifier', tokens.join(',')]]).where] };
+    return { op: 'all', of: [{ op: 'type', types: [resourceType] }, conditionOf(resourceType, [['identifier', tokens.join(',')]], {}).where] };
   });
   const found = await tx.find([...new Set(wanted.map(({ resource }) => resource.resourceType))], { op: 'any', of }, maxMatches);
   if (found.length === maxMatches) throw new InterlockError('multiple-matches', { rule: 'identifiers of the message match too much' });

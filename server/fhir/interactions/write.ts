@@ -25,7 +25,7 @@ function written(exchange: Exchange, { version, created }: WriteResult): FhirRes
 export async function create(exchange: Exchange): Promise<FhirResponse> {
   const { ifNoneExist } = exchange.request.headers;
   if (ifNoneExist === undefined) return written(exchange, await exchange.guard.create(incoming(exchange)));
-  const condition = conditionOf(exchange.type!, ifNoneExist);
+  const condition = conditionOf(exchange.type!, ifNoneExist, exchange.services.values);
   return conditionally(exchange, 'create', condition, async (tx, [match]) => {
     // One match: the resource that exists is the answer, and nothing changes.
     if (match !== undefined) return writeResponse(200, match, exchange.services.baseUrl, preferences(exchange.request.headers.prefer), exchange.services.rules);
@@ -42,7 +42,7 @@ export async function update(exchange: Exchange): Promise<FhirResponse> {
 
 /** Updates the one resource that matches, or creates one (https://hl7.org/fhir/R4/http.html#cond-update). */
 export async function conditionalUpdate(exchange: Exchange): Promise<FhirResponse> {
-  const condition = conditionOf(exchange.type!, exchange.request.query);
+  const condition = conditionOf(exchange.type!, exchange.request.query, exchange.services.values);
   const sentId = exchange.resource?.id;
   return conditionally(exchange, 'update', condition, async (tx, [match]) => {
     if (match !== undefined && sentId !== undefined && sentId !== match.id) throw new InterlockError('request-invalid', { detail: 'The id in the body is not that of the resource that matches.' });
@@ -55,7 +55,7 @@ export async function conditionalUpdate(exchange: Exchange): Promise<FhirRespons
 /** Changes parts of the one resource that matches (https://hl7.org/fhir/R4/http.html#patch). */
 export async function conditionalPatch(exchange: Exchange): Promise<FhirResponse> {
   const { request, services, type } = exchange;
-  const condition = conditionOf(type!, request.query);
+  const condition = conditionOf(type!, request.query, services.values);
   const change = patchOf(request.contentType, request.body, services.limits, services.rules);
   return conditionally(exchange, 'patch', condition, async (tx, [match]) => {
     if (match === undefined) throw new InterlockError('not-found', { detail: 'Nothing matches the criteria.' });
@@ -75,7 +75,7 @@ export async function remove(exchange: Exchange): Promise<FhirResponse> {
 
 /** Deletes the one resource that matches, or all of them where the server is set up so (https://hl7.org/fhir/R4/http.html#3.1.0.7.1). */
 export async function conditionalDelete(exchange: Exchange): Promise<FhirResponse> {
-  const condition = conditionOf(exchange.type!, exchange.request.query);
+  const condition = conditionOf(exchange.type!, exchange.request.query, exchange.services.values);
   return conditionally(exchange, 'delete', condition, async (tx, matches) => {
     const ifMatch = versionOfIfMatch(exchange.request.headers.ifMatch);
     if (ifMatch !== undefined && matches.length > 1) throw new InterlockError('multiple-matches', { detail: 'If-Match can only concern one.' });

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { resourceTypes } from '../../../resources/definitions/index.ts';
+import { InterlockError } from '../../../resources/outcome/error.ts';
 import { contextOfPartner } from '../../../server/access/grants.ts';
 import { GuardedRepository } from '../../../server/access/guard.ts';
 import type { Grant } from '../../../server/access/context.ts';
@@ -130,6 +131,12 @@ describe('a delete of what others refer to', () => {
     expect((await fhir.call(all, 'DELETE', 'Patient/never')).status).toBe(204);
   });
 
+  test('is refused where it cannot be looked up, whether it is there or not', async () => {
+    const failing = { ...fhir.services, store: Object.assign(Object.create(fhir.services.store) as typeof fhir.services.store, { referrers: async () => Promise.reject(new InterlockError('unavailable')) }) };
+    const guard = new GuardedRepository(failing, { tenant: 'main', requestId: 'r', actor: { kind: 'client', id: 'app' }, grants: all, purposeOfUse: [] });
+    for (const id of ['never', 'p']) await expect(guard.remove('Patient', id)).rejects.toMatchObject({ code: 'unavailable' });
+  });
+
   test('of any type can be asked for within bounds', () => {
     for (const type of resourceTypes()) expect([type, referrerLabels(type, 'x').length < 1_000]).toEqual([type, true]);
     expect(referrerLabels('Patient', 'x').length).toBeGreaterThan(50);
@@ -143,4 +150,15 @@ test('the level is the installation\'s, and channels are not checked', async () 
   expect((await as('off').remove('Observation', version.id))?.version.deleted).toBe(true);
   const channel = new GuardedRepository(fhir.services, contextOfPartner('partner', { requestId: 'r' }), { id: 'hl7v2', messageId: 'm' });
   expect((await channel.create({ resource: about('Patient/absent') })).created).toBe(true);
+});
+
+test('References by this server\'s URL mean the same in criteria of writes and of scopes', async () => {
+  await fhir.on.put(patient(), 'by-url');
+  const ifNoneExist = (reference: string) => fhir.call(all, 'POST', 'Observation', about('Patient/by-url'), { ifNoneExist: `subject=${reference}` });
+  expect((await ifNoneExist('Patient/by-url')).status).toBe(201);
+  expect((await ifNoneExist(`${baseUrl}/Patient/by-url`)).status).toBe(200);
+  expect((await ifNoneExist('https://elsewhere.example/Patient/by-url')).status).toBe(201);
+  const granular: Grant[] = [{ ...grant('Observation', 's'), criteria: [['subject', `${baseUrl}/Patient/by-url`]] }];
+  const { json } = await fhir.call(granular, 'GET', 'Observation?_total=accurate');
+  expect(json['total']).toBe(2);
 });

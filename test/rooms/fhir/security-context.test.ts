@@ -99,4 +99,55 @@ describe('A security context', () => {
     expect((await fhir.call(mine, 'DELETE', `Binary/${id}`)).status).toBe(204);
     expect((await fhir.call(all, 'GET', 'Binary/of-other')).status).toBe(200);
   });
+
+  test('decides the same in transactions and of patches', async () => {
+    const run = async (...entry: readonly Record<string, unknown>[]) => {
+      const { json, error } = await fhir.call(mine, 'POST', '', { resourceType: 'Bundle', type: 'transaction', entry });
+      const { entry: answers = [] } = json as unknown as { entry?: readonly { response: { status: string; location?: string } }[] };
+      return { error: error?.code, at: error?.options.expression, statuses: answers.map(({ response }) => response.status.slice(0, 3)), id: answers[0]?.response.location?.split('/').at(-3) };
+    };
+    const post = (context?: string) => ({ request: { method: 'POST', url: 'Binary' }, resource: binary(context) });
+    const put = (id: string, context?: string) => ({ request: { method: 'PUT', url: `Binary/${id}` }, resource: { ...binary(context), id } });
+    const patch = [{ op: 'replace', path: '/contentType', value: 'text/html' }];
+    const patchEntry = (id: string, operations: readonly unknown[]) => ({ request: { method: 'PATCH', url: `Binary/${id}` }, resource: { resourceType: 'Binary', contentType: 'application/json-patch+json', data: Buffer.from(JSON.stringify(operations)).toString('base64') } });
+    fhir.records.length = 0;
+    const created = await run(post('Patient/mine'));
+    expect(created.statuses).toEqual(['201']);
+    const id = created.id!;
+    expect(fhir.records.find(({ interaction }) => interaction === 'create')?.patients).toEqual(['mine']);
+    expect((await run(put(id, 'DocumentReference/doc-mine'))).statuses).toEqual(['200']);
+    expect((await run(patchEntry(id, patch))).statuses).toEqual(['200']);
+    expect((await fhir.call(mine, 'PATCH', `Binary/${id}`, patch, {}, 'application/json-patch+json')).status).toBe(200);
+    for (const context of ['Patient/other', 'Patient/absent', undefined]) {
+      expect(await run(post('Patient/mine'), post(context))).toMatchObject({ error: 'forbidden', at: 'Bundle.entry[1]' });
+      expect(await run(put(id, context))).toMatchObject({ error: 'forbidden', at: 'Bundle.entry[0]' });
+    }
+    const away = [{ op: 'replace', path: '/securityContext/reference', value: 'Patient/other' }];
+    expect((await fhir.call(mine, 'PATCH', `Binary/${id}`, away, {}, 'application/json-patch+json')).error?.code).toBe('forbidden');
+    expect((await run(patchEntry(id, away))).error).toBe('forbidden');
+    for (const hidden of ['of-other', 'absent', 'plain']) {
+      expect([hidden, (await fhir.call(mine, 'PATCH', `Binary/${hidden}`, patch, {}, 'application/json-patch+json')).error?.code]).toEqual([hidden, 'not-found']);
+      for (const entry of [put(hidden, 'Patient/mine'), patchEntry(hidden, patch), { request: { method: 'DELETE', url: `Binary/${hidden}` } }]) expect([hidden, (await run(entry)).error]).toEqual([hidden, 'not-found']);
+    }
+    // A caller who may change it but not read its context cannot learn of it by a patch.
+    expect((await fhir.call([grant('Binary', 'cruds')], 'PATCH', `Binary/${id}`, patch, {}, 'application/json-patch+json')).error?.code).toBe('not-found');
+    expect((await run({ request: { method: 'DELETE', url: `Binary/${id}` } })).statuses).toEqual(['204']);
+  });
+});
+
+test('A patch of a Binary in chunks keeps its content, whichever way it comes', async () => {
+  const bytes = Buffer.alloc(700_000, 'x');
+  const { store, audit, auditOf } = fhir.on;
+  const file = await store.files.receive((async function* () { yield await Promise.resolve(bytes); })(), bytes.length);
+  const { audit: entry } = await store.write(store.prepare({ resourceType: 'Binary', contentType: 'image/png' }, 'chunked', undefined, file), auditOf);
+  await audit.appendCommitted([entry]);
+  const operations = (value: string) => [{ op: 'replace', path: '/contentType', value }];
+  const inBundle = { request: { method: 'PATCH', url: 'Binary/chunked' }, resource: { resourceType: 'Binary', contentType: 'application/json-patch+json', data: Buffer.from(JSON.stringify(operations('image/jpeg'))).toString('base64') } };
+  expect((await fhir.call(all, 'PATCH', 'Binary?_id=chunked', operations('image/gif'), {}, 'application/json-patch+json')).status).toBe(200);
+  expect((await fhir.call(all, 'POST', '', { resourceType: 'Bundle', type: 'transaction', entry: [inBundle] })).status).toBe(200);
+  const version = (await store.read('Binary', 'chunked'))!;
+  expect([version.versionId, version.resource()['contentType'], version.file]).toEqual([3, 'image/jpeg', file]);
+  const parts: Buffer[] = [];
+  for await (const part of store.files.open(version.file!)) parts.push(part);
+  expect(Buffer.concat(parts).equals(bytes)).toBe(true);
 });
