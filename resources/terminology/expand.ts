@@ -3,6 +3,7 @@ import type { CodeSystemIndex, ConceptNode } from './code-system.ts';
 import { compileFilter } from './filters.ts';
 import { notHeld, splitCanonical, type TerminologySource } from './source.ts';
 import type { Designation, ExpansionContains, ValueSet, ValueSetInclude } from './types.ts';
+import { WorkBudget } from '../outcome/budget.ts';
 
 /** A code of a value set. */
 export interface Member {
@@ -56,12 +57,16 @@ export function certainMembersOf(valueSet: ValueSet, source: TerminologySource, 
   return new Evaluation(source, bounds.maxCodes ?? defaultMaxCodes).certain(valueSet);
 }
 
+/** Concepts between two looks at the clock. */
+const checkEvery = 1_000;
+
 class Evaluation {
   readonly #source: TerminologySource;
   readonly #maxCodes: number;
   readonly #known = new Map<ValueSet, Members>();
-  readonly #deadlineMs = performance.now() + maxMs;
+  readonly #budget = new WorkBudget(maxMs);
   #examined = 0;
+  #nextCheck = checkEvery;
 
   constructor(source: TerminologySource, maxCodes: number) {
     this.#source = source;
@@ -184,7 +189,10 @@ class Evaluation {
 
   #count(examined: number): void {
     this.#examined += examined;
-    if (this.#examined > maxExamined || performance.now() > this.#deadlineMs) throw tooMany();
+    if (this.#examined > maxExamined) throw tooMany();
+    if (this.#examined < this.#nextCheck) return;
+    this.#nextCheck = this.#examined + checkEvery;
+    if (this.#budget.isSpent) throw tooMany();
   }
 }
 

@@ -1,3 +1,4 @@
+import { WorkBudget } from '../../../resources/outcome/budget.ts';
 import { InterlockError } from '../../../resources/outcome/error.ts';
 import { assertValid, parseResource } from '../../../resources/validate/index.ts';
 import type { Node } from '../../../resources/validate/nodes.ts';
@@ -37,10 +38,10 @@ export function fhirPathPatch(body: Buffer, { maxBytes }: PatchLimits): TreePatc
   if (parameters.length > maxOperations) throw new InterlockError('too-costly', { detail: `A patch may have ${maxOperations} operations.` });
   const operations = parameters.map(readOperation);
   return (resource) => {
-    const deadline = performance.now() + maxMs;
+    const budget = new WorkBudget(maxMs);
     const trees: Trees = { exact: resource as Record<string, unknown>, plain: plain(resource) as Record<string, unknown> };
     for (const [index, operation] of operations.entries()) {
-      if (performance.now() > deadline) throw new InterlockError('too-costly', { detail: 'The patch takes too long.' });
+      if (budget.isSpent) throw new InterlockError('too-costly', { detail: 'The patch takes too long.' });
       if (!apply(trees, operation)) throw patchFailed(index, `Parameters.parameter[${index}]`);
     }
     return trees.exact;

@@ -129,7 +129,7 @@ describe('reference', () => {
 describe('number, quantity, uri, composite', () => {
   test('numbers as decimal text', () => {
     expect(values('factor-override', { resourceType: 'ChargeItem', factorOverride: 0.8 })).toEqual([{ kind: 'number', value: '0.8' }]);
-    expect(values('probability', { resourceType: 'RiskAssessment', prediction: [{ probabilityDecimal: 0.1 }, { probabilityRange: { low: { value: 1 } } }] })).toEqual([{ kind: 'number', value: '0.1' }]);
+    expect(values('probability', { resourceType: 'RiskAssessment', prediction: [{ probabilityDecimal: 0.1 }, { probabilityRange: { low: { value: 1 } } }] })).toEqual([{ kind: 'number', value: '0.1' }, { kind: 'number', value: '0.01', high: '1' }]);
   });
 
   test('quantities and money', () => {
