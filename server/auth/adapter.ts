@@ -12,7 +12,7 @@ export interface OAuthRow {
   /** Keyed hashes by which rows are also found. */
   readonly grant?: Buffer;
   readonly uid?: Buffer;
-  /** Whose grant it is, and which app's. */
+  /** Whose grant or session it is, and which app's. */
   readonly person?: Buffer;
   readonly client?: Buffer;
   /** When an app's access was last used, to the minute. */
@@ -98,6 +98,7 @@ export class OAuthRows {
       ...(grantId !== undefined && grantable.has(model) ? { grant: this.key('grantId', grantId) } : {}),
       ...(uid !== undefined && model === 'Session' ? { uid: this.key('uid', uid) } : {}),
       ...(accountId !== undefined && clientId !== undefined && listed.has(model) ? { person: this.key('person', accountId), client: this.key('client', clientId) } : {}),
+      ...(accountId !== undefined && model === 'Session' ? { person: this.key('person', accountId) } : {}),
       ...(expiresInS === undefined ? {} : { expiresAt: new Date(Date.now() + expiresInS * 1000) }),
     };
   }

@@ -9,6 +9,7 @@ import type { AuditTrail } from '../audit/record.ts';
 import type { Keyring } from '../kms/keyring.ts';
 import type { Log } from '../observe/log.ts';
 import type { Pki } from '../pki/pki.ts';
+import { accountClient, accountClientId, accountRouter, signedInBy } from './account-page.ts';
 import { OAuthRows } from './adapter.ts';
 import { AppAccess } from './app-access.ts';
 import { appsClient, appsClientId, appsRouter } from './apps-page.ts';
@@ -29,9 +30,12 @@ import { createProvider, type Lifetimes } from './provider.ts';
 import { registrationRouter } from './registration.ts';
 import { certificateThumbprint, type Presentation } from './sender.ts';
 import { PersonalRecords } from './records.ts';
+import { Sessions } from './sessions.ts';
 import { smartConfiguration } from './smart-configuration.ts';
 import { smartStyleDocument } from './smart-style.ts';
 import { SoftwareIssuers } from './software-issuers.ts';
+import { Sso } from './sso.ts';
+import type { SsoSettings } from './sso-file.ts';
 import { FailureThrottle } from './throttle.ts';
 
 export interface AuthOptions {
@@ -50,6 +54,8 @@ export interface AuthOptions {
   readonly ownClients?: ReadonlyMap<string, Pick<ClientInfo, 'name' | 'redirectUris' | 'scope'>>;
   /** Failed sign-ins and refused requests of one address before it has to wait; 60 unless told otherwise. */
   readonly maxFailuresPerMinute?: number;
+  /** The hospital's own sign-on. */
+  readonly sso?: SsoSettings;
   /** Where key sets of clients may be fetched from, beside public hosts. */
   readonly keySets?: Omit<KeySetOptions, 'nowMs'>;
   /** Every DPoP proof needs a nonce of the server. */
@@ -94,9 +100,10 @@ export async function createAuth(options: AuthOptions): Promise<Auth> {
   if (lifetimes.appTokenS > 900 || lifetimes.backendTokenS > 300) throw new InterlockError('config-invalid', { detail: 'Access tokens last at most 900 seconds, those of backend services 300.' });
   const forget = (): void => tokens.forget();
   const rows = new OAuthRows(app, keyring);
-  const ownClients = new Map([...(options.ownClients ?? []), [appsClientId, appsClient(issuer)]]);
+  const ownClients = new Map([...(options.ownClients ?? []), [appsClientId, appsClient(issuer)], [accountClientId, accountClient(issuer)]]);
   const keySets = new KeySets({ ...options.keySets, nowMs });
-  const people = new People({ app, keyring, nowMs, origin: new URL(issuer).origin, onChange: forget });
+  const sessions = new Sessions(rows);
+  const people = new People({ app, keyring, nowMs, origin: new URL(issuer).origin, onChange: forget, endAccess: (id, kept) => sessions.endAll(id, kept) });
   const clients = new Clients({ app, keyring, nowMs, onChange: forget, assertKeySetUrl: (url) => keySets.assertUrl(url), own: ownClients });
   const launches = new Launches(rows, lifetimes.grantS);
   const apps = new AppAccess({ rows, lifetimeS: lifetimes.grantS, nowMs });
@@ -108,22 +115,23 @@ export async function createAuth(options: AuthOptions): Promise<Auth> {
   const authenticateBearer = (token: string, presentation?: Presentation): Promise<TokenFacts> => tokens.authenticate(token, presentation);
   const initialTokens = new InitialTokens(rows);
   const softwareIssuers = new SoftwareIssuers({ app, keyring, keySets, nowMs });
-  const passport = createPassport({ people, authenticateBearer, origin: new URL(fhirBaseUrl).origin, certificateOf: (socket) => certificateThumbprint(socket, options.pki), partnerOf: options.partnerOf ?? (async () => undefined) });
+  const passport = createPassport({ people, ...(options.sso === undefined ? {} : { signedOn: (request: Request) => sso!.identify(request) }), authenticateBearer, origin: new URL(fhirBaseUrl).origin, certificateOf: (socket) => certificateThumbprint(socket, options.pki), partnerOf: options.partnerOf ?? (async () => undefined) });
   const throttle = new FailureThrottle({ maxFailures: options.maxFailuresPerMinute ?? 60, windowMs: 60_000, nowMs });
   const flood = openFloodGuard({ trail: audit, nowMs });
+  const sso = options.sso === undefined ? undefined : new Sso({ settings: options.sso, issuer, rows, people, audit, flood, log, nowMs });
   auditProvider({ provider, audit, flood, throttle, log, nowMs });
 
   const signedIn = async (request: Request, response: Response): Promise<Person | undefined> => {
-    const session = await provider.Session.get(provider.createContext(request, response));
-    const person = session.accountId === undefined || session.amr?.includes('mfa') !== true ? undefined : await people.get(session.accountId);
-    return person?.disabled === false ? person : undefined;
+    return (await signedInBy(provider, people, request, response))?.person;
   };
 
   const router = express.Router();
   router.use(headers(), canonicalHost(issuer));
   router.get('/smart-style.json', smartStyleDocument);
   router.use(appsRouter({ issuer, fhirBaseUrl, apps, audit, keyring, nowMs, signedIn }));
-  router.use(interactionRouter({ provider, people, authorizations, records: new PersonalRecords(options.guard), passport, audit, flood, keyring, throttle, log, nowMs }));
+  router.use(accountRouter({ issuer, fhirBaseUrl, provider, people, sessions, rows, audit, keyring, throttle, lifetimes, nowMs }));
+  if (sso !== undefined) router.use(sso.router(passport));
+  router.use(interactionRouter({ issuer, rows, sso, provider, people, authorizations, records: new PersonalRecords(options.guard), passport, audit, flood, keyring, throttle, log, nowMs }));
   router.use(throttled(throttle, flood, nowMs));
   router.use(registrationRouter({ issuer, clients, initialTokens, softwareIssuers, audit, flood, throttle, maxPending: options.maxPendingClients ?? 100, nowMs }));
   router.all('/authorize', express.text({ type: 'application/x-www-form-urlencoded', limit: '64kb' }), authorizationRequest);

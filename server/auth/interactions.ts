@@ -4,17 +4,18 @@ import type Provider from 'oidc-provider';
 import { errors } from 'oidc-provider';
 import { InterlockError } from '../../resources/outcome/error.ts';
 import type { FloodGuard } from '../audit/flood.ts';
-import type { AuditRecord, AuditTrail } from '../audit/record.ts';
+import type { AuditTrail } from '../audit/record.ts';
 import type { Keyring } from '../kms/keyring.ts';
 import type { Log } from '../observe/log.ts';
-import { anonymousActor, personActor, requestFacts } from './audit.ts';
+import { requestFacts } from './audit.ts';
 import type { Authorizations } from './authorization.ts';
 import { consent, showConsent } from './consent.ts';
-import { contentSecurityPolicy, problemPage, signInPage, type FormFacts } from './pages.ts';
-import { authenticate, type Passport } from './passport.ts';
-import type { People, Person, SignIn } from './people.ts';
+import { contentSecurityPolicy, problemPage, type FormFacts } from './pages.ts';
+import type { Passport } from './passport.ts';
+import type { People, Person } from './people.ts';
 import { pick, showPicker } from './picker.ts';
 import type { PersonalRecords } from './records.ts';
+import { showSignIn, signIn, type SignInOptions } from './sign-in.ts';
 import type { FailureThrottle } from './throttle.ts';
 
 export interface InteractionOptions {
@@ -34,16 +35,14 @@ export interface InteractionOptions {
 type Details = Awaited<ReturnType<Provider['interactionDetails']>>;
 
 /** An authorization request that waits for its person. */
-interface Waiting {
+export interface Waiting {
   readonly details: Details;
   readonly form: FormFacts;
   readonly client: { readonly clientId: string; readonly clientName: string };
 }
 
-const wrong = 'That did not match. Check user name, password and code. After five failures an account is locked.';
-
 /** The pages on which people sign in, choose a patient and consent: `GET` and `POST /interaction/:uid`. */
-export function interactionRouter(options: InteractionOptions): Router {
+export function interactionRouter(options: SignInOptions): Router {
   const router = express.Router();
   const step =
     (work: (waiting: Waiting, request: Request, response: Response) => Promise<void>): RequestHandler =>
@@ -54,7 +53,7 @@ export function interactionRouter(options: InteractionOptions): Router {
         answerProblem(options, request, response, cause);
       }
     };
-  router.get('/interaction/:uid', step((waiting, request, response) => (waiting.details.prompt.name === 'login' ? showSignIn(waiting, response) : showNext(options, waiting, request, response))));
+  router.get('/interaction/:uid', step((waiting, request, response) => (waiting.details.prompt.name === 'login' ? showSignIn(options, waiting, request, response) : showNext(options, waiting, request, response))));
   router.post('/interaction/:uid', express.urlencoded({ extended: false, limit: '64kb', parameterLimit: 1_000 }), step(async (waiting, request, response) => {
       const body = request.body as Readonly<Record<string, unknown>> | undefined;
       if (!sameText(body?.['csrf'], waiting.form.csrf)) throw new InterlockError('forbidden');
@@ -80,29 +79,6 @@ async function waitingFor(options: InteractionOptions, request: Request, respons
     form: { action: `${request.baseUrl}/interaction/${uid}`, csrf: options.keyring.mac('oauth-token', ['csrf', uid], 32).toString('base64url'), appName: clientName, appHost: redirect === null ? '' : redirect.host === '' ? redirect.protocol : redirect.host },
     client: { clientId: client.clientId, clientName },
   };
-}
-
-async function showSignIn({ form }: Waiting, response: Response, problem?: string): Promise<void> {
-  response.status(problem === undefined ? 200 : 401).type('html').send(signInPage(form, problem));
-}
-
-async function signIn(options: InteractionOptions, waiting: Waiting, request: Request, response: Response): Promise<void> {
-  const facts = requestFacts(request);
-  const address = facts.address ?? '';
-  const retryAfterSeconds = options.throttle.retryAfterS(address);
-  if (retryAfterSeconds !== undefined) throw new InterlockError('throttled', { retryAfterSeconds });
-  options.audit.assertAvailable();
-  const result: SignIn = (await authenticate(options.passport, 'person', request, response)) ?? { failure: 'unknown-user' };
-  const actor = result.person === undefined ? anonymousActor(facts, waiting.client.clientId) : personActor(result.person, facts, waiting.client);
-  const entry = { at: options.nowMs(), kind: 'login', interaction: 'login', action: 'E', requestId: facts.requestId, actor, client: { id: waiting.client.clientId } } as const satisfies Partial<AuditRecord>;
-  if (result.failure !== undefined) {
-    options.throttle.failed(address);
-    await (actor.kind === 'anonymous' ? options.flood : options.audit).record({ ...entry, outcome: '4', error: 'credentials-invalid', rule: `sign-in: ${result.failure}` });
-    return showSignIn(waiting, response, wrong);
-  }
-  await options.audit.record({ ...entry, outcome: '0' });
-  const login = { accountId: result.person.id, amr: ['pwd', 'otp', 'mfa'], remember: false };
-  return options.provider.interactionFinished(request, response, { login }, { mergeWithLastSubmission: false });
 }
 
 async function signedInPerson(options: InteractionOptions, { details: { session } }: Waiting): Promise<Person> {

@@ -74,28 +74,6 @@ export interface FormFacts {
   readonly appHost: string;
 }
 
-/** The sign-in page. `problem` stands above the form; it never says which of the three was wrong. */
-export function signInPage(form: FormFacts, problem?: string): string {
-  return page(
-    'Sign in',
-    html`<p>to continue to <strong>${form.appName}</strong></p>
-${problem !== undefined && html`<p class="problem" role="alert">${problem}</p>`}
-<form method="post" action="${form.action}">
-<input type="hidden" name="csrf" value="${form.csrf}">
-<label for="username">User name</label>
-<input id="username" name="username" autocomplete="username" autocapitalize="none" spellcheck="false" maxlength="64" required autofocus>
-<label for="password">Password</label>
-<input id="password" name="password" type="password" autocomplete="current-password" maxlength="128" required>
-<label for="code">Code from your authenticator app</label>
-<input id="code" name="code" class="code" inputmode="numeric" autocomplete="one-time-code" pattern="[0-9 ]{6,8}" maxlength="8" required>
-<div class="buttons">
-<button name="decision" value="sign-in">Sign in</button>
-<button name="decision" value="cancel" class="quiet" formnovalidate>Cancel</button>
-</div>
-</form>`,
-  );
-}
-
 /** A page that says what went wrong, for people; never holds a value of the request. */
 export function problemPage(title: string, text: string, requestId: string | undefined, appName?: string): string {
   return page(title, html`<p>${text}</p>${appName !== undefined && html`<p>Go back to <strong>${appName}</strong> and try again.</p>`}${requestId !== undefined && html`<p class="reference">Reference: <code>${requestId}</code></p>`}`);

@@ -6,6 +6,8 @@ import { Strategy as BearerStrategy } from 'passport-http-bearer';
 import { Strategy as LocalStrategy } from 'passport-local';
 import type { TokenFacts } from '../access/context.ts';
 import type { People, SignIn } from './people.ts';
+import type { Proof } from './second-factors.ts';
+import type { SsoIdentity } from './sso.ts';
 import type { Presentation } from './sender.ts';
 
 /** Passport as it is set up here. */
@@ -13,8 +15,12 @@ export type Passport = InstanceType<typeof passport.Passport>;
 
 /** The ways in, by the name of their strategy. */
 export interface Identities {
-  /** User name, password and code from a form. */
+  /** User name, password and second factor from a form. */
   readonly person: SignIn;
+  /** A passkey alone. */
+  readonly passkey: SignIn;
+  /** The hospital's own sign-on. */
+  readonly sso: SsoIdentity;
   /** `Authorization: Bearer …`. */
   readonly bearer: TokenFacts;
   /** `Authorization: DPoP …`, with its proof. */
@@ -25,6 +31,8 @@ export interface Identities {
 
 export interface PassportOptions {
   readonly people: People;
+  /** Who the hospital's sign-on says it is; undefined if there is none. */
+  readonly signedOn?: (request: Request) => Promise<SsoIdentity>;
   readonly authenticateBearer: (token: string, presentation: Presentation) => Promise<TokenFacts>;
   /** Of the URLs under which clients reach this server. */
   readonly origin: string;
@@ -46,8 +54,7 @@ export function createPassport(options: PassportOptions): Passport {
   instance.use(
     'person',
     new LocalStrategy({ session: false, passReqToCallback: true }, (request: Request, username: string, password: string, done: Done) => {
-      const { code } = request.body as { code?: unknown };
-      answer(options.people.signIn(username, password, typeof code === 'string' ? code : ''), done);
+      answer(options.people.signIn(username, password, proofOf(request)), done);
     }),
   );
   const presented = (request: Request, scheme: Presentation['scheme']): Presentation => {
@@ -63,6 +70,15 @@ export function createPassport(options: PassportOptions): Passport {
       else answer(options.authenticateBearer(token, presented(request, 'DPoP')), done);
     }),
   );
+  instance.use('passkey', new CustomStrategy((request, done: Done) => {
+    const proof = proofOf(request);
+    if (typeof proof === 'string') done(null, false);
+    else answer(options.people.signInByPasskey(proof), done);
+  }));
+  instance.use('sso', new CustomStrategy((request, done: Done) => {
+    if (options.signedOn === undefined) done(null, false);
+    else answer(options.signedOn(request), done);
+  }));
   instance.use(
     'certificate',
     new CustomStrategy((request, done: Done) => {
@@ -77,6 +93,11 @@ export function createPassport(options: PassportOptions): Passport {
 /** The token of `Authorization: DPoP …`. */
 export function dpopToken(request: Request): string | undefined {
   return /^DPoP +([^\s]+)$/i.exec(request.headers.authorization ?? '')?.[1];
+}
+
+/** The second factor as the sign-in found it in the form. */
+function proofOf(request: { readonly body?: unknown }): Proof {
+  return (request.body as { proof?: Proof } | undefined)?.proof ?? '';
 }
 
 /** Runs one strategy. @returns undefined if the request does not carry what it looks for, or that is not accepted */

@@ -29,6 +29,10 @@ ul{margin:.25rem 0 0;padding-left:1.25rem}
 li{margin:.5rem 0}
 .reference{color:var(--soft);font-size:.85rem;margin:1.25rem 0 0}
 a{color:var(--accent)}
+[hidden]{display:none!important}
+.qr{display:block;max-width:100%;height:auto;margin:0 0 1rem;border-radius:.5rem}
+.codes{columns:2;list-style:none;padding:0}
+.codes code,.secret{display:inline;font:1rem/1.5 ui-monospace,monospace;color:var(--ink)}
 dl{display:grid;grid-template-columns:auto 1fr;gap:.25rem 1rem;margin:0 0 1rem}
 dt{color:var(--soft)}
 dd{margin:0;overflow-wrap:anywhere}

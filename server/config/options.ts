@@ -71,6 +71,7 @@ export const options = {
   referenceIntegrity: option(z.enum(['off', '400', '422']), 'off, 400 or 422', '422', 'How a resource is refused that refers to one that does not exist. Unless it is `off`, what others refer to cannot be deleted (409).'),
   profileValidation: option(z.enum(['off', 'warn', 'enforce']), 'off, warn or enforce', 'warn', 'Shipped profiles that a written resource claims in `meta.profile`, and shipped definitions of its extensions: not checked; told to callers who prefer an OperationOutcome as answer; or must hold (422).'),
   writeInvariants: flag(false, 'Evaluate the invariants of FHIR\'s own types on each write (422), not only in `$validate`.'),
+  ssoFile: optionalText('JSON file of the hospital\'s sign-on (OpenID Connect); see docs/operating/people.md. Absent: people sign in here only.'),
   requestTimeoutMs: integer(1_000, 600_000, 60_000, 'Longest time for receiving a request.'),
   uploadTimeoutMs: integer(1_000, 3_600_000, 600_000, 'Longest time for receiving a Binary in its own format.'),
   shutdownTimeoutMs: integer(1_000, 9_000, 8_000, 'Longest time for finishing requests and messages after SIGTERM.'),
