@@ -50,6 +50,7 @@ export function interactionRouter(options: SignInOptions): Router {
       try {
         await work(await waitingFor(options, request, response), request, response);
       } catch (cause) {
+        await recordRefusal(options, request, cause);
         answerProblem(options, request, response, cause);
       }
     };
@@ -116,6 +117,14 @@ async function proceed(options: InteractionOptions, waiting: Waiting, request: R
   if (chosen === undefined) return undefined;
   await authorizations.pick(details.uid, { ...picked, ...chosen });
   response.redirect(303, form.action);
+}
+
+/** What is refused before it is anybody's sign-in or consent: forged forms, those of another browser, too many attempts. */
+async function recordRefusal({ flood, nowMs }: InteractionOptions, request: Request, cause: unknown): Promise<void> {
+  const error = cause instanceof errors.SessionNotFound ? 'request-invalid' : cause instanceof InterlockError && cause.status < 500 ? cause.code : undefined;
+  if (error === undefined) return;
+  const facts = requestFacts(request);
+  await flood.record({ at: nowMs(), kind: 'login', interaction: 'login', action: 'E', outcome: '4', error, rule: 'sign-in page: form, session or rate', requestId: facts.requestId, actor: anonymousActor(facts) }).catch(() => undefined);
 }
 
 function answerProblem(options: InteractionOptions, request: Request, response: Response, cause: unknown): void {
