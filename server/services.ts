@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import type { TLSSocket } from 'node:tls';
 import { Channels } from '../channels/run.ts';
 import { InterlockError } from '../resources/outcome/error.ts';
+import { ConsentRegistry } from './access/consent-registry.ts';
 import type { GuardServices } from './access/guard.ts';
 import { OwnPatients } from './access/own-patients.ts';
 import { setCustomRoles } from './access/roles.ts';
@@ -106,7 +107,8 @@ export async function openServices(options: ServicesOptions): Promise<Services> 
     const flood = opened(openFloodGuard({ trail: audit }), async (part) => part.close());
     const partners = new PartnerRegistry({ connection: mongo.app, keyring, audit: async (record) => audit.record(record), isRevoked: (serial) => pki.isRevoked(serial) });
     const terminology = new TerminologyService(store);
-    const guard: GuardServices = { store, audit, auditEvents: auditReader, nowMs, values, terminology, integrity: config.referenceIntegrity, ownPatients: new OwnPatients({ store, nowMs, values }) };
+    const consents = new ConsentRegistry({ store, values, nowMs, otherwise: config.consentDefault, organizations: new Map(config.consentOrganizations) });
+    const guard: GuardServices = { store, consents, audit, auditEvents: auditReader, nowMs, values, terminology, integrity: config.referenceIntegrity, ownPatients: new OwnPatients({ store, nowMs, values }) };
     const auth = opened(await createAuth({ app: mongo.app, keyring, audit, guard, issuer: `${config.baseUrl}/oauth2`, fhirBaseUrl, log, nowMs, lifetimes: lifetimesOf(config), ownClients: docsClient(config.baseUrl), ...(config.ssoFile === undefined ? {} : { sso: readSsoFile(config.ssoFile) }), keySets: { allowedHosts: config.jwksHosts, allowInsecureLoopback: config.allowInsecureJwks, ca: [pki.caPem] }, requireDpopNonce: config.requireDpopNonce, maxPendingClients: config.maxPendingClients, pki, partnerOf: async (socket) => partnerNameOf(pki, socket) }), async (part) => part.close());
     const channels = opened(
       await listening(config.mllpPort, 'INTERLOCK_MLLP_PORT', Channels.start({

@@ -39,6 +39,14 @@ function limited({ limits = [] }: AccessContext, type: string, permissions: read
 }
 
 /**
+ * True if nothing but the further limits keeps a caller from all of a type: it may create under ids of its own then, for it
+ * is confined to nobody.
+ */
+export function isOnlyLimited(context: AccessContext, type: string, permissions: readonly Permission[]): boolean {
+  return context.limits !== undefined && reachOf({ ...context, limits: [] }, type, permissions).unlimited;
+}
+
+/**
  * The same for a write: nobody writes the audit trail.
  * @throws InterlockError `forbidden`, `interaction-unsupported`
  */

@@ -6,9 +6,11 @@ import type { ValueContext } from '../../resources/search-values/index.ts';
 import type { ParsedSearch } from '../search/criteria.ts';
 import type { AuditOfWrite, ByteRange, FileManifest, ResourceJson, ResourceKey, Store, StoredVersion, VersionFacts, WriteResult } from '../storage/contract.ts';
 import type { AuditEventReader } from './audit-events.ts';
+import type { ConsentLimit } from './consent-limit.ts';
+import type { ConsentRegistry } from './consent-registry.ts';
 import type { AccessContext, Permission } from './context.ts';
 import { recordOf, type AccessFacts } from './access-record.ts';
-import { reachableTypes, reachOf, reachToWrite, type Reach } from './decide.ts';
+import { isOnlyLimited, reachableTypes, reachOf, reachToWrite, type Reach } from './decide.ts';
 import { maskedPage, searchAs, type SearchResult } from './guarded-search.ts';
 import { fileAfter, GuardedTransaction } from './guarded-transaction.ts';
 import { Integrity, ReferencedResource, type ReferenceIntegrity } from './integrity.ts';
@@ -16,7 +18,7 @@ import type { TerminologyService } from './terminology.ts';
 import type { OwnPatients } from './own-patients.ts';
 import { isGoverned, SecurityContexts } from './security-context.ts';
 import { assertMayReplace, masked, patchAs } from './mask.ts';
-import { notFound, sees, versionToWrite } from './visible.ts';
+import { notFound, sees, versionToReplace } from './visible.ts';
 import { visibleHistory, type HistoryPart } from './visible-history.ts';
 import { Writable } from './writable.ts';
 
@@ -32,6 +34,8 @@ export interface GuardServices {
   readonly integrity?: ReferenceIntegrity;
   /** What searches by value set and by hierarchy ask. Absent: they are refused. */
   readonly terminology?: TerminologyService;
+  /** Patients' consents, which limit every caller but the channels that bring data in. Absent: nothing is limited by them. */
+  readonly consents?: ConsentRegistry;
   /** Who is in whose care, for roles that are confined to such patients. Absent: they reach nobody. */
   readonly ownPatients?: OwnPatients;
 }
@@ -58,6 +62,7 @@ export class GuardedRepository {
   readonly #services: GuardServices;
   readonly #channel: AuditRecord['channel'];
   readonly #contexts: SecurityContexts;
+  readonly #consents: ConsentLimit | undefined;
   readonly #integrity: Integrity;
   readonly #writable: Writable;
   // The patients whom resources that are being written concern by their security context.
@@ -67,7 +72,9 @@ export class GuardedRepository {
 
   constructor(services: GuardServices, context: AccessContext, channel?: AuditRecord['channel']) {
     this.#services = services;
-    this.context = { ...context, values: services.values };
+    // A door that takes data in shows none; who is sent to must find the patient whom it is about.
+    this.#consents = channel === undefined ? services.consents?.limitFor(context) : undefined;
+    this.context = { ...context, values: services.values, ...(this.#consents === undefined ? {} : { limits: [...(context.limits ?? []), this.#consents] }) };
     this.#channel = channel;
     this.#contexts = new SecurityContexts(services.store, this.context, services.values);
     this.#writable = new Writable({ context: this.context, values: services.values, contexts: this.#contexts, read: services.store.read.bind(services.store), concerned: this.#concerned });
@@ -292,7 +299,7 @@ export class GuardedRepository {
     if (isGoverned(type)) return this.#writable.expectedOfGoverned(type, id, permissions, ifMatch);
     const reach = reachToWrite(this.context, type, permissions);
     if (reach.unlimited) return ifMatch;
-    return versionToWrite(reach, await this.#services.store.read(type, id), ifMatch, this.#services.values);
+    return versionToReplace(reach, await this.#services.store.read(type, id), ifMatch, this.#services.values, permissions.includes('u') && isOnlyLimited(this.context, type, permissions));
   }
 
   /** Receives content that comes as a stream, then writes the version that refers to it; a file of a write that did not happen goes. */
@@ -333,6 +340,8 @@ export class GuardedRepository {
   async #guarded<T>(facts: AccessFacts, work: () => Promise<T>): Promise<T> {
     this.#services.audit.assertAvailable();
     try {
+      const consents = this.#consents?.ready();
+      if (consents !== undefined) await consents;
       return await work();
     } catch (error) {
       // Without an audit trail there is nothing to write the failure to.
@@ -345,6 +354,7 @@ export class GuardedRepository {
   async #committed(results: readonly WriteResult[], more: readonly { id: Buffer; sealed: Buffer }[] = []): Promise<void> {
     await this.#services.audit.appendCommitted([...results.map((result) => result.audit), ...more]);
     this.#services.store.audited(results);
+    for (const { version } of results) this.#services.consents?.written(version.type);
   }
 
   #record(facts: AccessFacts, error?: unknown): AuditRecord {

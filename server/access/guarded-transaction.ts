@@ -5,13 +5,13 @@ import type { Terminology } from '../../resources/terminology/contract.ts';
 import type { AskedCriterion } from '../search/criteria.ts';
 import type { AuditOfWrite, FileManifest, PreparedWrite, ResourceJson, ResourceKey, SearchPage, SearchRequest, Store, StoredVersion, StoreTransaction, WriteResult } from '../storage/contract.ts';
 import type { AccessContext, Permission } from './context.ts';
-import { permitted, reachOf, reachToWrite } from './decide.ts';
+import { isOnlyLimited, permitted, reachOf, reachToWrite } from './decide.ts';
 import { Integrity, type ReferenceIntegrity, type Referring } from './integrity.ts';
 import { assertMayReplace, masked, patchAs } from './mask.ts';
 import { assertUnmasked } from './mask-search.ts';
 import { resolveCriterion } from './resolve.ts';
 import { isGoverned, SecurityContexts } from './security-context.ts';
-import { sees, versionToWrite } from './visible.ts';
+import { sees, versionToReplace } from './visible.ts';
 import { Writable } from './writable.ts';
 
 /** A write of a transaction. `prepared` may come from an earlier attempt. */
@@ -124,7 +124,7 @@ export class GuardedTransaction {
   /** Updates a resource or creates it under its id. @throws InterlockError `forbidden`, `not-found`, `version-stale` */
   async update(write: TransactionWrite): Promise<WriteResult> {
     const { context, tx, auditOfWrite } = this.#inside;
-    const expected = await this.#expected(write.type, write.id, ['u'], write.ifMatch);
+    const expected = await this.#expected(write.type, write.id, ['u'], write.ifMatch, true);
     assertMayReplace(context, write.type);
     await this.#writable.assertMayWrite(write.resource, write.id, ['u']);
     const result = await tx.write(write.prepared, auditOfWrite, expected === undefined ? {} : { ifMatch: expected });
@@ -192,11 +192,11 @@ export class GuardedTransaction {
   }
 
   /** Checks that a limited caller sees what it changes; inside the snapshot, so that nothing can change in between. */
-  async #expected(type: string, id: string, permissions: readonly Permission[], ifMatch: number | undefined): Promise<number | undefined> {
+  async #expected(type: string, id: string, permissions: readonly Permission[], ifMatch: number | undefined, mayCreate = false): Promise<number | undefined> {
     if (isGoverned(type)) return this.#writable.expectedOfGoverned(type, id, permissions, ifMatch);
     const reach = reachToWrite(this.#inside.context, type, permissions);
     if (reach.unlimited) return ifMatch;
-    return versionToWrite(reach, await this.#inside.tx.read(type, id), ifMatch, this.#inside.values);
+    return versionToReplace(reach, await this.#inside.tx.read(type, id), ifMatch, this.#inside.values, mayCreate && isOnlyLimited(this.#inside.context, type, ['u']));
   }
 }
 

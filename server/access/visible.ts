@@ -3,6 +3,7 @@ import { extractSearchValues, patientsOf, type ValueContext } from '../../resour
 import type { Criterion } from '../search/criteria.ts';
 import { matches } from '../search/match.ts';
 import type { ResourceJson, StoredVersion } from '../storage/contract.ts';
+import { assertConsent } from './consent-check.ts';
 import type { Reach } from './decide.ts';
 
 /** True if a stored version is within a reach. A deletion is judged by the compartment that it was in. */
@@ -17,6 +18,7 @@ export function sees(reach: Reach, version: StoredVersion, values: ValueContext)
  * @throws InterlockError `forbidden`
  */
 export function assertReaches(reach: Reach, resource: ResourceJson, id: string, values: ValueContext): void {
+  assertConsent(resource);
   if (reach.unlimited || meets(reach.criterion, resource, id, new Date(), values)) return;
   throw new InterlockError('forbidden', { rule: 'compartment: the content is outside what the caller may write' });
 }
@@ -24,10 +26,18 @@ export function assertReaches(reach: Reach, resource: ResourceJson, id: string, 
 /**
  * Checks that a limited caller sees what it is about to change.
  * @param current version as it is now, if any
- * @returns the version that must still be current when it is written
+ * @param mayCreate the caller may create under an id of its own, and what is not there or was deleted within its sight is created
+ * @returns the version that must still be current when it is written; 0 if there is none
  * @throws InterlockError `not-found`, `version-stale`
  */
-export function versionToWrite(reach: Reach, current: StoredVersion | undefined, ifMatch: number | undefined, values: ValueContext): number {
+export function versionToReplace(reach: Reach, current: StoredVersion | undefined, ifMatch: number | undefined, values: ValueContext, mayCreate = false): number {
+  if (!mayCreate || (current !== undefined && !(current.deleted && sees(reach, current, values)))) return versionToWrite(reach, current, ifMatch, values);
+  // A condition on a version is never met by what is not there.
+  if (ifMatch !== undefined && ifMatch !== 0 && ifMatch !== current?.versionId) throw new InterlockError('version-stale');
+  return current?.versionId ?? 0;
+}
+
+function versionToWrite(reach: Reach, current: StoredVersion | undefined, ifMatch: number | undefined, values: ValueContext): number {
   if (current === undefined || current.deleted || !sees(reach, current, values)) throw notFound(current !== undefined);
   if (ifMatch !== undefined && ifMatch !== current.versionId) throw new InterlockError('version-stale');
   return current.versionId;

@@ -40,6 +40,7 @@ export function planOf(where: Criterion): SearchPlan {
     case 'present':
     case 'words':
     case 'contained':
+    case 'rule':
       return everything;
   }
 }

@@ -28,6 +28,13 @@ const flag = (fallback: boolean, doc: string) =>
 const hosts = (doc: string) =>
   option<readonly string[]>(z.preprocess((value) => (typeof value === 'string' ? value.toLowerCase().split(/[\s,]+/).filter(Boolean) : value), z.array(z.string().regex(/^[a-z0-9.:-]{1,253}$/)).max(50)), 'host names, separated by commas', [], doc);
 
+/** From the environment as `Organization/id=deny`, separated by commas. */
+const verdicts = (doc: string) =>
+  option<readonly (readonly [string, 'permit' | 'deny'])[]>(
+    z.preprocess((value) => (typeof value === 'string' ? value.split(/[\s,]+/).filter(Boolean).map((one) => one.split('=')) : typeof value === 'object' && value !== null ? Object.entries(value) : value),
+      z.array(z.tuple([z.string().regex(/^Organization\/[A-Za-z0-9.-]{1,64}$/), z.enum(['permit', 'deny'])])).max(1_000)),
+    'organisations with permit or deny, such as Organization/a=deny, separated by commas', new Map(), doc);
+
 const mongoUri = (env: string, doc: string) => option<string | undefined>(z.string().regex(/^mongodb(?:\+srv)?:\/\/.{1,4096}$/).optional(), 'a mongodb:// or mongodb+srv:// URI', undefined, doc, env);
 
 const logLevels = ['fatal', 'error', 'warn', 'info', 'debug'] as const;
@@ -70,6 +77,8 @@ export const options = {
   conditionalDelete: option(z.enum(['single', 'multiple']), 'single or multiple', 'single', 'Whether a delete by criteria may delete several resources (at most 1,000), or is refused if it matches more than one.'),
   referenceIntegrity: option(z.enum(['off', '400', '422']), 'off, 400 or 422', '422', 'How a resource is refused that refers to one that does not exist. Unless it is `off`, what others refer to cannot be deleted (409).'),
   profileValidation: option(z.enum(['off', 'warn', 'enforce']), 'off, warn or enforce', 'warn', 'Shipped profiles that a written resource claims in `meta.profile`, and shipped definitions of its extensions: not checked; told to callers who prefer an OperationOutcome as answer; or must hold (422).'),
+  consentDefault: option(z.enum(['permit', 'deny']), 'permit or deny', 'permit', 'What holds for patients of whom no Consent says anything: `permit` where they can opt out, `deny` where they must opt in.'),
+  consentOrganizations: verdicts('Organisations that differ: what a Consent that names one as its organization says as long as it says nothing itself, such as `Organization/a=deny`.'),
   writeInvariants: flag(false, 'Evaluate the invariants of FHIR\'s own types on each write (422), not only in `$validate`.'),
   ssoFile: optionalText('JSON file of the hospital\'s sign-on (OpenID Connect); see docs/operating/people.md. Absent: people sign in here only.'),
   requestTimeoutMs: integer(1_000, 600_000, 60_000, 'Longest time for receiving a request.'),

@@ -64,8 +64,18 @@ export type ResourceCondition =
   | { readonly op: 'param'; readonly param: SearchParam; readonly modifier?: SearchModifier; readonly of: readonly CriterionValue[] }
   /** These normalised words stand in this order in the narrative (`_text`) or anywhere in the resource (`_content`). */
   | { readonly op: 'words'; readonly scope: 'narrative' | 'content'; readonly words: readonly string[] }
+  /** A rule of access beyond what is searched by, such as patients' consents: told by the resource as a whole. */
+  | { readonly op: 'rule'; readonly name: string; readonly holds: (subject: RuleSubject) => boolean }
   /** Some contained resource of the type meets the criterion (`_contained`). */
   | { readonly op: 'contained'; readonly type: string; readonly of: Criterion };
+
+/** What a rule is told of a resource. */
+export interface RuleSubject {
+  readonly type: string;
+  readonly id: string;
+  readonly patients: readonly string[];
+  readonly content?: { readonly resource: { readonly resourceType: string; readonly [element: string]: unknown } };
+}
 
 /**
  * What a search asks of a resource, as a boolean tree. The access rules are the same kind of tree, so that what a caller

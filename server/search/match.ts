@@ -50,6 +50,8 @@ export function matches(subject: MatchSubject, criterion: Criterion): boolean {
     }
     case 'words':
       return hasPhrase(contentOf(subject).resource, criterion.scope, criterion.words);
+    case 'rule':
+      return criterion.holds(subject);
     case 'contained':
       return containedMatches(contentOf(subject), criterion.type, subject.lastUpdatedMs, criterion.of).length > 0;
   }

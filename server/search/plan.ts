@@ -50,7 +50,7 @@ function boundsIn(scheme: number, criterion: Criterion, type: string, patients: 
     case 'compartment': return exactly(anyToken(criterion.ids.map((id) => compartmentLabel(type, id)), ranks.patient));
     case 'id': return exactly(criterion.ids.length === 0 ? never : { op: 'id', ids: criterion.ids });
     case 'lastUpdated': return exactly(recorded(criterion));
-    case 'present': case 'words': case 'contained': return unknown;
+    case 'present': case 'words': case 'contained': case 'rule': return unknown;
     case 'param': return paramBounds(type, criterion, patients, scheme);
   }
 }

@@ -158,7 +158,7 @@ export function columnsFor(criterion: Criterion): ReadonlyMap<number, string> | 
       case 'all': case 'any': return part.of.every(decidable);
       case 'not': return decidable(part.of);
       case 'type': case 'id': case 'lastUpdated': return true;
-      case 'compartment': case 'words': case 'contained': return false;
+      case 'compartment': case 'words': case 'contained': case 'rule': return false;
       case 'present':
         wanted.set(columnOf(part.param.code), part.param.code);
         return true;

@@ -185,6 +185,10 @@ export interface Store extends StoreReads, StoreWrites {
   /** Tells that the audit entries of these writes are durable, so that no sweep needs to look for them. */
   audited(results: readonly WriteResult[]): void;
   history(request: HistoryRequest): Promise<{ readonly versions: readonly StoredVersion[]; readonly next?: string }>;
+  /** Orders of recording of the current versions, deletions too, of some types since a time (of the writers' clocks, milliseconds since 1970). */
+  recorded(types: readonly string[], sinceMs: number): Promise<readonly bigint[]>;
+  /** The current versions of a type that were recorded at these orders, some at a time; those that are no longer current are left out. */
+  versionsAt(type: string, orders: readonly bigint[]): AsyncIterable<readonly StoredVersion[]>;
   /** Runs `work` in a transaction (snapshot, majority, journaled); repeats it, jittered and bounded, on transient conflicts, then `unavailable`. */
   transaction<T>(work: (tx: StoreTransaction) => Promise<T>): Promise<T>;
 }

@@ -3,6 +3,7 @@ import { resourceTypes } from '../../resources/definitions/index.ts';
 import type { ValueContext } from '../../resources/search-values/index.ts';
 import type { Keyring } from '../kms/keyring.ts';
 import type { Log } from '../observe/log.ts';
+import { Changes } from './changes.ts';
 import { ClaimQueue } from './claim-queue.ts';
 import type { Store } from './contract.ts';
 import { DocumentCodec } from './document.ts';
@@ -68,6 +69,7 @@ export function openStore(options: StoreOptions): OpenStore {
   const searcher = new Searcher({ app, reader, filters: new FilterWriter(codec, hasher), scanner, limits: { ...searchLimits, ...options.limits }, scheme: () => indexes.scheme });
   const historian = new Historian({ app, codec, reader, epoch });
 
+  const changes = new Changes({ app, codec, reader });
   const links = new Links({ app, codec, hasher, reader });
   const files = new Files({ app, keyring, tenant });
   const parts = { app, keyring, tenant, epoch, reader, searcher, writer, claims: new ClaimQueue(), files, links };
@@ -96,6 +98,8 @@ export function openStore(options: StoreOptions): OpenStore {
     standing: (keys) => links.standing(keys),
     referrers: (keys, limit) => links.referrers(keys, limit),
     history: (request) => historian.history(request),
+    recorded: (types, sinceMs) => changes.recorded(types, sinceMs),
+    versionsAt: (type, orders) => changes.versionsAt(type, orders),
     write: (prepared, auditOfWrite, how = {}) =>
       prepared instanceof Prepared && prepared.file !== undefined ? runTransaction(parts, (tx) => tx.write(prepared, auditOfWrite, how)) : writer.write(prepared, auditOfWrite, how),
     remove: (type, id, auditOfWrite, how = {}) => writer.remove(type, id, auditOfWrite, how),
