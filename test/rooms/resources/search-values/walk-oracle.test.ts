@@ -114,7 +114,8 @@ describe('compiled walks find what FHIRPath finds', () => {
     for (const type of resourceTypes()) {
       const reached = new Set<string>();
       for (let pick = 0; pick < 12; pick++) for (const code of extractSearchValues({ ...fill(type, type, 3, pick), resourceType: type, id: 'x' }).keys()) reached.add(code);
-      for (const code of searchParamsOf(type).keys()) if (!reached.has(code)) unreached.push(`${type}.${code}`);
+      // Generated resources have no extensions of a given URL.
+      for (const { code, expression } of searchParamsOf(type).values()) if (!reached.has(code) && !expression.includes('.extension.where(')) unreached.push(`${type}.${code}`);
     }
     expect(unreached).toEqual([]);
   });
