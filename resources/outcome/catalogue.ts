@@ -35,6 +35,7 @@ export const catalogue = {
   'reference-invalid': { status: 400, issue: 'not-found', text: 'A reference names a resource that does not exist here.' },
   'reference-missing': { status: 422, issue: 'not-found', text: 'A reference names a resource that does not exist here.' },
   'referenced': { status: 409, issue: 'conflict', text: 'Other resources refer to this one; change or delete them first, or with it in one transaction.' },
+  'merge-changed': { status: 409, issue: 'conflict', text: 'What the merge changed was changed again since, so that the merge cannot be undone.' },
   'throttled': { status: 429, issue: 'throttled', text: 'Too many requests; wait and try again.' },
   // The server's own state
   'internal': { status: 500, issue: 'exception', text: 'Something went wrong here. The request id leads support to the cause.' },

@@ -11,7 +11,7 @@ import { assertMayReplace, masked, patchAs } from './mask.ts';
 import { assertUnmasked } from './mask-search.ts';
 import { resolveCriterion } from './resolve.ts';
 import { isGoverned, SecurityContexts } from './security-context.ts';
-import { sees, versionToReplace } from './visible.ts';
+import { assertReaches, sees, versionToReplace } from './visible.ts';
 import { Writable } from './writable.ts';
 
 /** A write of a transaction. `prepared` may come from an earlier attempt. */
@@ -91,6 +91,60 @@ export class GuardedTransaction {
     const reach = reachOf(this.#inside.context, type, ['r']);
     const version = await this.#governed(await this.#inside.tx.read(type, id));
     return version !== undefined && !version.deleted && sees(reach, version, this.#inside.values) ? masked(version, this.#inside.context) : undefined;
+  }
+
+  /**
+   * What refers to a resource by a search parameter, records of what happened left out, for a caller that may read and update
+   * all of it.
+   * @param max how many are looked at
+   * @param concerns which of them count
+   * @throws InterlockError `too-costly` if there are more; `forbidden` if there is one that the caller may not change
+   */
+  async referrers(key: ResourceKey, max: number, concerns: (version: StoredVersion) => boolean): Promise<readonly StoredVersion[]> {
+    const { tx, found } = this.#inside;
+    const all = await tx.referrers([key], max + 1);
+    if (all.length > max) throw new InterlockError('too-costly', { detail: `More than ${max} resources refer to this one.` });
+    const referring = all.filter(concerns);
+    await this.assertMayChange(referring);
+    found.push(...referring);
+    return referring;
+  }
+
+  /** Current versions, deletions included, of what the caller may read and update; what never existed is left out. @throws InterlockError `forbidden` */
+  async toChange(keys: readonly ResourceKey[]): Promise<readonly StoredVersion[]> {
+    const versions = await this.#inside.tx.readMany(keys);
+    await this.assertMayChange(versions);
+    return versions;
+  }
+
+  /** The versions before these current ones, of what the caller may change; missing ones are left out. @throws InterlockError `forbidden` */
+  async before(current: readonly StoredVersion[]): Promise<readonly StoredVersion[]> {
+    const versions = await this.#inside.tx.readBefore(current);
+    await this.assertMayChange(versions);
+    return versions;
+  }
+
+  /**
+   * Updates many resources in few round trips. A version that this transaction did not read as the current one is refused.
+   * @throws InterlockError `forbidden`, `version-stale`
+   */
+  async updateMany(changes: readonly { readonly current: StoredVersion; readonly write: TransactionWrite }[]): Promise<readonly WriteResult[]> {
+    const { context, tx, auditOfWrite, values } = this.#inside;
+    await this.assertMayChange(changes.map(({ current }) => current));
+    for (const { write } of changes) assertReaches(reachToWrite(context, write.type, ['u']), write.resource, write.id, values);
+    const results = await tx.updateMany(changes.map(({ current, write }) => ({ prepared: write.prepared, ifMatch: current.versionId })), auditOfWrite);
+    this.#inside.results.push(...results);
+    for (const [index, { write }] of changes.entries()) this.#refers(write, results[index]!);
+    return results.map((result) => this.#shown(result));
+  }
+
+  /** Decides updates ahead of {@link updateMany}, which decides again. @throws InterlockError `forbidden` unless the caller may read and update them all */
+  async assertMayChange(versions: readonly StoredVersion[]): Promise<void> {
+    const { context, values } = this.#inside;
+    for (const { type } of versions) assertMayReplace(context, type);
+    const visible = await this.#contexts.visible(versions, ['r']);
+    const isAllowed = visible.length === versions.length && versions.every((version) => [reachOf(context, version.type, ['r']), reachToWrite(context, version.type, ['u'])].every((reach) => sees(reach, version, values)));
+    if (!isAllowed) throw new InterlockError('forbidden', { rule: 'compartment: something that would be changed is outside what the caller may change' });
   }
 
   /** Decides a create ahead of {@link create}, which decides what is not decided yet. @throws InterlockError `forbidden` */

@@ -44,6 +44,12 @@ export function searchEntry(baseUrl: string, version: StoredVersion, mode: 'matc
   ]);
 }
 
+/** An entry of a match, with its score and grade (https://hl7.org/fhir/R4/patient-operation-match.html). */
+export function matchEntry(baseUrl: string, version: StoredVersion, { score, grade }: { readonly score: number; readonly grade: string }): Buffer {
+  const search = { extension: [{ url: 'http://hl7.org/fhir/StructureDefinition/match-grade', valueCode: grade }], mode: 'match', score };
+  return Buffer.concat([Buffer.from(`{"fullUrl":${JSON.stringify(`${baseUrl}/${version.type}/${version.id}`)},"resource":`), version.bytes, Buffer.from(`,"search":${JSON.stringify(search)}}`)]);
+}
+
 /** An entry for a contained resource: found at a fragment of what contains it (https://hl7.org/fhir/R4/search.html#contained). */
 export function containedEntry(baseUrl: string, container: StoredVersion, resource: ResourceJson, shape: Shape): Buffer {
   const fullUrl = `${baseUrl}/${container.type}/${container.id}#${resource.id ?? ''}`;

@@ -84,6 +84,13 @@ export interface PreparedWrite {
   readonly id: string;
 }
 
+/** A resource made ready to replace a version. */
+export interface UpdateTo {
+  readonly prepared: PreparedWrite;
+  /** Version that must be current. */
+  readonly ifMatch: number;
+}
+
 export interface WriteResult {
   readonly version: StoredVersion;
   /** True if the id did not exist (or was deleted) before. */
@@ -170,6 +177,13 @@ export interface StoreTransaction extends StoreReads, StoreWrites {
    * @throws InterlockError `version-stale` if one does
    */
   createMany(prepared: readonly PreparedWrite[], audit: AuditOfWrite): Promise<WriteResult[]>;
+  /**
+   * Replaces many at once, in few round trips; no id twice.
+   * @throws InterlockError `version-stale` if one is not at the version that must be current
+   */
+  updateMany(updates: readonly UpdateTo[], audit: AuditOfWrite): Promise<WriteResult[]>;
+  /** The versions before these current ones, in few round trips; missing ones are left out. */
+  readBefore(current: readonly (ResourceKey & { readonly versionId: number })[]): Promise<StoredVersion[]>;
 }
 
 /** The sealed, versioned store of one installation. */

@@ -63,6 +63,13 @@ export class Reader {
     return found === undefined ? undefined : expect(await this.open(found), type, id);
   }
 
+  /** See `StoreTransaction.readBefore`. */
+  async readBefore(current: readonly { readonly type: string; readonly id: string; readonly versionId: number }[], session: ClientSession): Promise<StoredVersion[]> {
+    if (current.length === 0) return [];
+    const ids = current.map(({ type, id, versionId }) => pastId(this.#codec.docId(type, id), versionId - 1));
+    return this.openAll(await findBatch<StoredDocument>(this.#app, 'versions', { filter: { _id: { $in: ids } }, limit: ids.length }, session));
+  }
+
   /** Verifies and opens a document. @throws InterlockError `integrity-failure` */
   async open(document: StoredDocument): Promise<OpenVersion> {
     await this.#codec.loadKeys([document]);

@@ -77,6 +77,8 @@ function transactionOf({ app, keyring, tenant, reader, searcher, writer, claims,
     },
     remove: (type, id, audit, options = {}) => writer.remove(type, id, audit, options, session),
     createMany: (prepared, audit) => writer.createMany(prepared, audit, session),
+    updateMany: (updates, audit) => writer.updateMany(updates, audit, session),
+    readBefore: (current) => reader.readBefore(current, session),
     async claim(keys) {
       const fresh = [...new Set(keys)].filter((key) => !held.has(key));
       for (const key of fresh) held.add(key);

@@ -1,9 +1,9 @@
-import type { ClientSession, Connection } from 'mongoose';
+import type { ClientSession, Connection, mongo } from 'mongoose';
 import { setTimeout as pause } from 'node:timers/promises';
 import { InterlockError } from '../../resources/outcome/error.ts';
 import type { VersionBody } from './body.ts';
 import { orderMs } from './clock.ts';
-import type { AuditOfWrite, PreparedWrite, SealedAuditEntry, WriteResult } from './contract.ts';
+import type { AuditOfWrite, PreparedWrite, SealedAuditEntry, UpdateTo, WriteResult } from './contract.ts';
 import type { DocumentCodec, StoredDocument } from './document.ts';
 import { findBatch, isDefiniteFailure, isDuplicateKey } from './driver.ts';
 import type { Epoch } from './epochs.ts';
@@ -137,6 +137,41 @@ export class Writer {
     return prepared.map(({ type, id }) => byId.get(`${type}/${id}`)!);
   }
 
+  /** See `StoreTransaction.updateMany`. */
+  async updateMany(updates: readonly UpdateTo[], audit: AuditOfWrite, session: ClientSession): Promise<WriteResult[]> {
+    const results: WriteResult[] = [];
+    for (let from = 0; from < updates.length; from += insertBatch) {
+      const batch = updates.slice(from, from + insertBatch).map(({ prepared, ifMatch }) => ({ next: newVersion(prepared), ifMatch }));
+      const found = await findBatch<StoredDocument>(this.#app, 'resources', { filter: { _id: { $in: batch.map(({ next }) => next.docId) } }, limit: batch.length }, session);
+      const byId = new Map(found.map((document) => [document._id.toString('latin1'), document]));
+      const sealed: Sealed[] = [];
+      try {
+        const asides: mongo.AnyBulkWriteOperation<{ _id: Buffer }>[] = [];
+        const replacements: mongo.AnyBulkWriteOperation<{ _id: Buffer }>[] = [];
+        for (const { next, ifMatch } of batch) {
+          const current = byId.get(next.docId.toString('latin1'));
+          assertMatch(current, ifMatch);
+          if (current === undefined) throw new InterlockError('version-stale');
+          sealed.push(this.#seal(next, current, audit));
+          const { aside, replace } = this.#replacement(current, sealed.at(-1)!.document);
+          asides.push({ updateOne: aside });
+          replacements.push({ replaceOne: replace });
+        }
+        await this.#app.db!.collection<{ _id: Buffer }>('versions').bulkWrite(asides, { session });
+        const { matchedCount } = await this.#app.db!.collection<{ _id: Buffer }>('resources').bulkWrite(replacements, { session });
+        if (matchedCount !== sealed.length) throw new LostRace();
+      } catch (cause) {
+        for (const { document } of sealed) this.#epoch.abandoned(document.o);
+        throw isDuplicateKey(cause) ? new LostRace() : cause;
+      }
+      for (const { document, result } of sealed) {
+        this.#orders.get(session)?.push(document.o);
+        results.push(result);
+      }
+    }
+    return results;
+  }
+
   /** Starts to collect the orders of a transaction's writes, which are settled when it ends. */
   collect(session: ClientSession): bigint[] {
     const orders: bigint[] = [];
@@ -209,13 +244,10 @@ export class Writer {
    * version that is also the current one, which readers take for one.
    */
   async #replace(current: StoredDocument, next: StoredDocument, session: ClientSession | undefined): Promise<boolean> {
-    const { _id, ...past } = this.#codec.past(current);
-    const aside = { filter: { _id }, update: { $setOnInsert: past }, upsert: true } as const;
-    const { _id: id, ...replacement } = next;
-    const filter = { _id: id, vid: current.vid, o: current.o };
+    const { aside, replace } = this.#replacement(current, next);
     if (session === undefined) {
       // An upsert, so that a document that is no longer the same shows as an id that is taken.
-      return (await this.#asides.write({ updateOne: aside })) && this.#replacements.write({ replaceOne: { filter, replacement, upsert: true } });
+      return (await this.#asides.write({ updateOne: aside })) && this.#replacements.write({ replaceOne: { ...replace, upsert: true } });
     }
     try {
       await this.#app.db!.collection<{ _id: Buffer }>('versions').updateOne(aside.filter, aside.update, { upsert: true, session });
@@ -223,8 +255,17 @@ export class Writer {
       if (isDuplicateKey(cause)) return false;
       throw cause;
     }
-    const replaced = await this.#app.db!.collection<{ _id: Buffer }>('resources').replaceOne(filter, replacement, { session });
+    const replaced = await this.#app.db!.collection<{ _id: Buffer }>('resources').replaceOne(replace.filter, replace.replacement, { session });
     return replaced.matchedCount === 1;
+  }
+
+  #replacement(current: StoredDocument, next: StoredDocument) {
+    const { _id, ...past } = this.#codec.past(current);
+    const { _id: id, ...replacement } = next;
+    return {
+      aside: { filter: { _id }, update: { $setOnInsert: past }, upsert: true },
+      replace: { filter: { _id: id, vid: current.vid, o: current.o }, replacement },
+    };
   }
 }
 
