@@ -25,7 +25,7 @@ export interface NewClient {
   readonly jwks?: unknown;
   /** Or where the keys are published (https). */
   readonly jwksUri?: string;
-  /** Of type `tls`: the subject of a certificate that this server's authority issued (RFC 4514, such as `CN=Example Lab,OU=partner`). */
+  /** Of type `tls`: the subject of a certificate that this server's authority issued (RFC 4514, such as `CN=Example Lab,OU=partner,O=Interlock`). */
   readonly tlsSubject?: string;
   /** Absent: what the redirect URIs and scopes call for. */
   readonly grantTypes?: readonly string[];

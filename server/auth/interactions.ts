@@ -7,7 +7,7 @@ import type { FloodGuard } from '../audit/flood.ts';
 import type { AuditTrail } from '../audit/record.ts';
 import type { Keyring } from '../kms/keyring.ts';
 import type { Log } from '../observe/log.ts';
-import { requestFacts } from './audit.ts';
+import { anonymousActor, requestFacts } from './audit.ts';
 import type { Authorizations } from './authorization.ts';
 import { consent, showConsent } from './consent.ts';
 import { contentSecurityPolicy, problemPage, type FormFacts } from './pages.ts';

@@ -242,7 +242,7 @@ const attacks: readonly (readonly [string, Attack])[] = [
   ['DPoP proof signed with another key', withProof(async (_w, url) => proof({ ...(await dpopKey()), key: (await dpopKey()).key }, 'POST', url))],
   ['DPoP proof with a private key in it', withProof(async (_w, url) => {
     const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
-    return new SignJWT({ htm: 'POST', htu: url, iat: Math.floor(Date.now() / 1000), jti: randomUUID() }).setProtectedHeader({ alg: 'ES256', typ: 'dpop+jwt', jwk: privateKey.export({ format: 'jwk' }) as never }).sign(privateKey);
+    return new SignJWT({ htm: 'POST', htu: url, iat: Math.floor(Date.now() / 1000), jti: randomUUID() }).setProtectedHeader({ alg: 'ES256', typ: 'dpop+jwt', jwk: privateKey.export({ format: 'jwk' }) }).sign(privateKey);
   })],
   ['DPoP proof used twice', async (w) => {
     const once = await proof(await dpopKey(), 'POST', `${w.server.issuer}/token`);
