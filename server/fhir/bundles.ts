@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import type { ResourceJson, StoredVersion } from '../storage/contract.ts';
 import { asStored, type Shape } from './shape.ts';
 
@@ -60,7 +61,7 @@ export function containedEntry(baseUrl: string, container: StoredVersion, resour
 /** An outcome entry, which tells of parameters that were ignored. */
 export function outcomeEntry(text: string): Buffer {
   const outcome = { resourceType: 'OperationOutcome', issue: [{ severity: 'warning', code: 'not-supported', details: { text } }] };
-  return Buffer.from(JSON.stringify({ resource: outcome, search: { mode: 'outcome' } }));
+  return Buffer.from(JSON.stringify({ fullUrl: `urn:uuid:${randomUUID()}`, resource: outcome, search: { mode: 'outcome' } }));
 }
 
 /** An entry of a history: what was asked and what came of it; deletions have no resource (https://hl7.org/fhir/R4/http.html#history). */

@@ -162,9 +162,9 @@ function modifiersByType(): string {
   return [...examples.values()].map((param) => `${param.type} ${modifiersOf(param).map((name) => `:${name}`).join(' ')}`).join('; ');
 }
 
-/** SMART's announcement of the authorization server, in the form of SMART 1 too (https://hl7.org/fhir/smart-app-launch/1.0.0/conformance/). */
+/** SMART's announcement of the authorization server in the form of SMART 1, as far as its extension goes (https://hl7.org/fhir/smart-app-launch/1.0.0/conformance/). */
 function security(smart: Readonly<Record<string, unknown>>): Record<string, unknown> {
-  const endpoints = { authorize: 'authorization_endpoint', token: 'token_endpoint', introspect: 'introspection_endpoint', revoke: 'revocation_endpoint', manage: 'management_endpoint', register: 'registration_endpoint' };
+  const endpoints = { authorize: 'authorization_endpoint', token: 'token_endpoint', manage: 'management_endpoint', register: 'registration_endpoint' };
   const uris = Object.entries(endpoints).flatMap(([url, name]) => (typeof smart[name] === 'string' ? [{ url, valueUri: smart[name] }] : []));
   return {
     cors: true,
