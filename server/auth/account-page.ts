@@ -55,7 +55,7 @@ export interface AccountPageOptions {
 const freshS = 600;
 const secretLifetimeS = 600;
 
-type Work = (who: SignedIn, body: Readonly<Record<string, unknown>>, request: Request, response: Response) => Promise<string | void>;
+type Work = (who: SignedIn, body: Readonly<Record<string, unknown>>, request: Request, response: Response) => Promise<string | undefined>;
 
 /** Where people see and change what they sign in with: `GET` and `POST /account`. */
 export function accountRouter(options: AccountPageOptions): Router {
@@ -84,6 +84,7 @@ export function accountRouter(options: AccountPageOptions): Router {
       const secret = makeTotpSecret();
       await rows.put('TotpSetUp', who.session.uid, { secret }, secretLifetimeS);
       response.type('html').send(totpSetUpPage(form(who), 'totp', who.person.username, secret));
+      return undefined;
     },
     totp: async ({ person, session }, { code }) => {
       const begun = await rows.get<{ secret: string }>('TotpSetUp', session.uid);
@@ -98,6 +99,7 @@ export function accountRouter(options: AccountPageOptions): Router {
       const scriptUrl = `${issuer}${passkeyScriptPath}`;
       response.set('Content-Security-Policy', `${contentSecurityPolicy()}; script-src ${scriptUrl}`);
       response.type('html').send(passkeyPage(form(who), scriptUrl, creation));
+      return undefined;
     },
     passkey: async ({ person, session }, { name, passkey }) => {
       const made = await rows.take<{ challenge: string }>('PasskeyChallenge', `account ${session.uid}`);
@@ -113,6 +115,7 @@ export function accountRouter(options: AccountPageOptions): Router {
       const codes = await people.factors.makeRecoveryCodes(who.person.id);
       await record(who, request, 'recovery-codes-made');
       response.type('html').send(recoveryCodesPage(form(who), 'done', codes));
+      return undefined;
     },
     done: async () => undefined,
     'session-end': async ({ person, session }, { id }) => {
@@ -153,8 +156,11 @@ export function accountRouter(options: AccountPageOptions): Router {
       response.status(403).type('html').send(problemPage('This did not work', 'This page is too old. Open it again.', requestFacts(request).requestId));
       return;
     }
-    if (body['decision'] === 'cancel') return response.redirect(303, here);
-    if (!isOpen.has(step) && (who.session.loginTs ?? 0) + freshS < Date.now() / 1000) return response.redirect(303, signInUrl(options, true));
+    const isStale = !isOpen.has(step) && (who.session.loginTs ?? 0) + freshS < Date.now() / 1000;
+    if (body['decision'] === 'cancel' || isStale) {
+      response.redirect(303, body['decision'] === 'cancel' ? here : signInUrl(options, true));
+      return;
+    }
     const address = requestFacts(request).address ?? '';
     try {
       if (throttle.retryAfterS(address) !== undefined) throw new InterlockError('throttled');

@@ -103,7 +103,7 @@ export async function createAuth(options: AuthOptions): Promise<Auth> {
   const ownClients = new Map([...(options.ownClients ?? []), [appsClientId, appsClient(issuer)], [accountClientId, accountClient(issuer)]]);
   const keySets = new KeySets({ ...options.keySets, nowMs });
   const sessions = new Sessions(rows);
-  const people = new People({ app, keyring, nowMs, origin: new URL(issuer).origin, onChange: forget, endAccess: (id, kept) => sessions.endAll(id, kept) });
+  const people = new People({ app, keyring, nowMs, origin: new URL(issuer).origin, onChange: forget, endAccess: (id, kept) => sessions.endAll(id, kept), openSessions: (person) => sessions.list(person) });
   const clients = new Clients({ app, keyring, nowMs, onChange: forget, assertKeySetUrl: (url) => keySets.assertUrl(url), own: ownClients });
   const launches = new Launches(rows, lifetimes.grantS);
   const apps = new AppAccess({ rows, lifetimeS: lifetimes.grantS, nowMs });

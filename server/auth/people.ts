@@ -6,6 +6,7 @@ import { roleNames, roleOf } from '../access/roles.ts';
 import type { Keyring } from '../kms/keyring.ts';
 import { Accounts, type Account, type Notice, type Passkey, type StoredAccount } from './accounts.ts';
 import { assertPasswordPolicy, hashPassword, makePassword, passwordMatches } from './passwords.ts';
+import type { SessionEntry } from './sessions.ts';
 import { hasSecondFactor, makeTotpSecret, otpauthUrl, SecondFactors, type Proof } from './second-factors.ts';
 
 export { isDuplicate } from './accounts.ts';
@@ -71,6 +72,8 @@ export interface PeopleOptions {
   readonly origin: string;
   /** Ends what a person has open: sessions, but for the one that is named, and grants. */
   readonly endAccess?: (id: string, keptSession?: string) => Promise<void>;
+  /** The sessions that a person has open. */
+  readonly openSessions?: (person: Person) => Promise<readonly SessionEntry[]>;
   /** Told of every change that may end someone's access. */
   readonly onChange?: (id: string) => void;
 }
@@ -179,6 +182,17 @@ export class People {
   /** Lifts a disabling; what was open before stays ended. @throws InterlockError `not-found` */
   async enable(username: string): Promise<Person> {
     return this.#endNamed(username, (account) => ({ ...account, disabled: false }));
+  }
+
+  /** The open sessions of a person. @throws InterlockError `not-found` */
+  async sessions(username: string): Promise<readonly SessionEntry[]> {
+    const person = await this.named(username);
+    return (await this.#options.openSessions?.(person)) ?? [];
+  }
+
+  /** Ends all sessions and tokens of a person. @throws InterlockError `not-found` */
+  async endSessions(username: string): Promise<Person> {
+    return this.#endNamed(username, (account) => account);
   }
 
   /** Lifts the lock after failed sign-ins. @throws InterlockError `not-found` */

@@ -113,27 +113,33 @@ async function goOn(options: SignInOptions, waiting: Waiting, progress: Progress
   const [person, duties] = await Promise.all([people.get(progress.accountId), people.obligations(progress.accountId)]);
   if (person === undefined || duties === undefined || person.disabled) throw new InterlockError('forbidden');
   const keep = (more: Partial<Progress> = {}): Promise<void> => rows.put('SignIn', uid, { ...progress, ...more }, progressLifetimeS);
-  const send = (text: string): void => void response.status(problem === undefined ? 200 : 401).type('html').send(text);
+  const send = (text: string): void => {
+    response.status(problem === undefined ? 200 : 401).type('html').send(text);
+  };
   if (!progress.amr.includes('mfa')) {
     if (duties.hasSecondFactor) {
       await keep();
-      return send(secondFactorPage(form, await offerOf(options, waiting, response), problem));
+      send(secondFactorPage(form, await offerOf(options, waiting, response), problem));
+      return;
     }
     if (progress.isSso === true) return refuseSso(options, waiting, person, request, response);
     const totpSecret = progress.totpSecret ?? makeTotpSecret();
     await keep({ totpSecret });
-    return send(totpSetUpPage(form, 'set-up', person.username, totpSecret, problem));
+    send(totpSetUpPage(form, 'set-up', person.username, totpSecret, problem));
+    return;
   }
   if (duties.mustChangePassword && progress.isSso !== true) {
     await keep();
-    return send(newPasswordPage(form, person.username, problem));
+    send(newPasswordPage(form, person.username, problem));
+    return;
   }
   const left = duties.recoveryCodesLeft;
   const few = left !== undefined && left <= fewRecoveryCodes ? left : undefined;
   const answered = (request.body as Readonly<Record<string, unknown>> | undefined)?.['step'] === 'notices';
   if (!answered && (duties.notices.length > 0 || few !== undefined)) {
     await keep();
-    return send(noticesPage(form, duties.notices, few));
+    send(noticesPage(form, duties.notices, few));
+    return;
   }
   await rows.remove('SignIn', uid);
   const login = { accountId: person.id, amr: [...progress.amr], remember: false };

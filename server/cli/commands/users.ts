@@ -16,6 +16,7 @@ export const userCommands: readonly Command[] = [
       { flags: '--practitioner <id>', description: 'id of the Practitioner that the person is' },
       { flags: '--password-stdin', description: 'read the password from standard input; else one is made and shown once' },
       { flags: '--totp-secret <base32>', description: 'use this TOTP secret instead of a new one' },
+      { flags: '--set-up-later', description: 'the person chooses password and second factor at the first sign-in' },
     ],
     run: async ({ people }, input) => {
       assertSeparateDuties(input.operator, text(input, 'username')!, text(input, 'role')!);
@@ -29,6 +30,7 @@ export const userCommands: readonly Command[] = [
         ...(practitionerId === undefined ? {} : { practitionerId }),
         ...(totpSecret === undefined ? {} : { totpSecret }),
         ...(flag(input, 'passwordStdin') ? { password: input.stdin ?? '' } : {}),
+        ...(flag(input, 'setUpLater') ? { setUpLater: true } : {}),
       });
       return enrolled(enrolment);
     },
@@ -52,8 +54,17 @@ export const userCommands: readonly Command[] = [
     },
   },
   {
+    name: 'user enable',
+    summary: 'lift a disabling; sessions and tokens from before stay ended',
+    args: ['<username>'],
+    run: async ({ people }, { args }) => {
+      const { id } = await people.enable(args[0]!);
+      return { lines: ['enabled'], json: { enabled: id } };
+    },
+  },
+  {
     name: 'user unlock',
-    summary: 'lift the lock after failed sign-ins, or a disabling',
+    summary: 'lift the lock after failed sign-ins',
     args: ['<username>'],
     run: async ({ people }, { args }) => {
       const { id } = await people.unlock(args[0]!);
@@ -66,9 +77,46 @@ export const userCommands: readonly Command[] = [
     args: ['<username>'],
     run: async ({ people }, { args }) => enrolled(await people.resetMfa(args[0]!)),
   },
+  {
+    name: 'user reset-password',
+    summary: 'give a person a password that they must change at the next sign-in; ends all sessions and tokens',
+    args: ['<username>'],
+    options: [{ flags: '--password-stdin', description: 'read the password from standard input; else one is made and shown once' }],
+    run: async ({ people }, input) => enrolled(await people.resetPassword(input.args[0]!, flag(input, 'passwordStdin') ? (input.stdin ?? '') : undefined)),
+  },
+  {
+    name: 'user role',
+    summary: 'give a person another role; ends all sessions and tokens',
+    args: ['<username>', '<role>'],
+    options: [
+      { flags: '--patient <id>', description: 'id of the Patient that the person is' },
+      { flags: '--practitioner <id>', description: 'id of the Practitioner that the person is' },
+    ],
+    run: async ({ people }, input) => {
+      const [username, role] = [input.args[0]!, input.args[1]!];
+      assertSeparateDuties(input.operator, username, role);
+      const [patientId, practitionerId] = [text(input, 'patient'), text(input, 'practitioner')];
+      const { id } = await people.setRole(username, { role, ...(patientId === undefined ? {} : { patientId }), ...(practitionerId === undefined ? {} : { practitionerId }) });
+      return { lines: [`role ${role}`], json: { id, role } };
+    },
+  },
+  {
+    name: 'user sessions',
+    summary: "list a person's sign-in sessions; with --end, end them all and every token",
+    args: ['<username>'],
+    options: [{ flags: '--end', description: 'end them' }],
+    run: async ({ people }, input) => {
+      if (flag(input, 'end')) {
+        const { id } = await people.endSessions(input.args[0]!);
+        return { lines: ['ended'], json: { ended: id } };
+      }
+      const sessions = await people.sessions(input.args[0]!);
+      return { table: { columns: ['since', 'until', 'by'], rows: sessions.map(({ since, until, methods }) => [since.toISOString(), until.toISOString(), methods.join(' ')]) }, json: sessions };
+    },
+  },
 ];
 
 function enrolled({ id, otpauthUrl, password }: Enrolment): CommandResult {
-  const lines = [`user id   ${id}`, ...(password === undefined ? [] : [`password  ${password}`]), `otpauth   ${otpauthUrl}`, 'This is shown this once.'];
-  return { lines, json: { id, otpauth_url: otpauthUrl, ...(password === undefined ? {} : { password }) } };
+  const lines = [`user id   ${id}`, ...(password === undefined ? [] : [`password  ${password}`]), ...(otpauthUrl === undefined ? [] : [`otpauth   ${otpauthUrl}`]), 'This is shown this once.'];
+  return { lines, json: { id, ...(otpauthUrl === undefined ? {} : { otpauth_url: otpauthUrl }), ...(password === undefined ? {} : { password }) } };
 }
