@@ -65,7 +65,8 @@ export function createHttpServer(services: Services): Server {
         await limit(limiter, facts.clientId);
         const purposeOfUse = request.get('x-purpose-of-use');
         const context = contextFromToken(facts, { requestId, ...where(request.socket.remoteAddress, request.get('user-agent')), ...(purposeOfUse === undefined ? {} : { purposeOfUse: purposesIn(purposeOfUse) }) });
-        return services.ownPatients === undefined ? context : services.ownPatients.confine(context);
+        const broken = services.breakGlass === undefined ? context : await services.breakGlass.apply(context);
+        return services.ownPatients === undefined ? broken : services.ownPatients.confine(broken);
       },
       recordUnauthenticated: async ({ requestId, address, userAgent, method }, error) => {
         const code = error instanceof InterlockError ? error.code : 'internal';

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import type { TLSSocket } from 'node:tls';
 import { Channels } from '../channels/run.ts';
 import { InterlockError } from '../resources/outcome/error.ts';
+import { BreakGlass } from './access/break-glass.ts';
 import { ConsentRegistry } from './access/consent-registry.ts';
 import type { GuardServices } from './access/guard.ts';
 import { OwnPatients } from './access/own-patients.ts';
@@ -44,6 +45,7 @@ export interface Services extends GuardServices, CommandServices {
   readonly store: OpenStore;
   readonly audit: OpenAuditTrail;
   readonly terminology: TerminologyService;
+  readonly breakGlass: BreakGlass;
   readonly flood: FloodGuard;
   readonly auth: Auth;
   readonly warnings: readonly string[];
@@ -108,7 +110,11 @@ export async function openServices(options: ServicesOptions): Promise<Services> 
     const partners = new PartnerRegistry({ connection: mongo.app, keyring, audit: async (record) => audit.record(record), isRevoked: (serial) => pki.isRevoked(serial) });
     const terminology = new TerminologyService(store);
     const consents = new ConsentRegistry({ store, values, nowMs, otherwise: config.consentDefault, organizations: new Map(config.consentOrganizations) });
-    const guard: GuardServices = { store, consents, audit, auditEvents: auditReader, nowMs, values, terminology, integrity: config.referenceIntegrity, ownPatients: new OwnPatients({ store, nowMs, values }) };
+    const breakGlass = new BreakGlass({ app: mongo.app, keyring, audit, nowMs, onAlert: async ({ id, atMs }) => {
+      log.warn('The glass was broken: a review is due');
+      await mongo.app.collection('alerts').insertOne({ kind: 'break-glass', at: new Date(atMs), about: id }, { writeConcern: { w: 'majority', j: true } });
+    } });
+    const guard: GuardServices = { store, consents, breakGlass, audit, auditEvents: auditReader, nowMs, values, terminology, integrity: config.referenceIntegrity, ownPatients: new OwnPatients({ store, nowMs, values }) };
     const auth = opened(await createAuth({ app: mongo.app, keyring, audit, guard, issuer: `${config.baseUrl}/oauth2`, fhirBaseUrl, log, nowMs, lifetimes: lifetimesOf(config), ownClients: docsClient(config.baseUrl), ...(config.ssoFile === undefined ? {} : { sso: readSsoFile(config.ssoFile) }), keySets: { allowedHosts: config.jwksHosts, allowInsecureLoopback: config.allowInsecureJwks, ca: [pki.caPem] }, requireDpopNonce: config.requireDpopNonce, maxPendingClients: config.maxPendingClients, pki, partnerOf: async (socket) => partnerNameOf(pki, socket) }), async (part) => part.close());
     const channels = opened(
       await listening(config.mllpPort, 'INTERLOCK_MLLP_PORT', Channels.start({
@@ -131,7 +137,7 @@ export async function openServices(options: ServicesOptions): Promise<Services> 
     opened(keepPurged(channels, config.inboxRetentionS * 1000, log), (timer) => clearInterval(timer));
     pki.onChange(() => channels.setTls(pki.tlsOptions('required')));
     return {
-      ...guard, terminology, config, log, pki, mongo, keyring, store, audit, flood, partners, auth, channels, auditReader,
+      ...guard, breakGlass, terminology, config, log, pki, mongo, keyring, store, audit, flood, partners, auth, channels, auditReader,
       auditConnection: mongo.audit, keysDir: config.keysDir, tenant: defaultTenant, clients: auth.clients, initialTokens: auth.initialTokens, softwareIssuers: auth.softwareIssuers, people: auth.people, warnings: mongo.warnings,
       issueOperatorCertificate: () => void pki.issueOperatorCertificate(),
       close: async () => {

@@ -27,7 +27,6 @@ export class ConsentLimit implements ReachLimit {
   readonly #splits = new Map<string, Split>();
   #revision = -1;
   #nowMs = 0;
-  #lifted: ReadonlySet<string> = new Set();
   #standing: Standing | undefined;
 
   constructor(registry: ConsentRegistry, context: AccessContext) {
@@ -42,12 +41,6 @@ export class ConsentLimit implements ReachLimit {
     const waiting = this.#registry.ready();
     if (waiting === undefined && this.#begin()) return undefined;
     return this.#prepare(waiting);
-  }
-
-  /** Lifts the consents of some patients, for a caller who breaks the glass. */
-  lift(patients: ReadonlySet<string>): void {
-    this.#lifted = patients;
-    this.#splits.clear();
   }
 
   criterionFor(type: string, permissions: readonly Permission[]): Criterion | undefined {
@@ -123,7 +116,7 @@ export class ConsentLimit implements ReachLimit {
   }
 
   #decide(patient: string, subject: ConsentSubject, doing: Doing): 'permit' | 'deny' | 'open' {
-    if (patient === this.#own || this.#lifted.has(patient)) return 'permit';
+    if (patient === this.#own || this.#context.brokenGlass?.some((one) => one.patient === patient && one.untilMs > this.#nowMs) === true) return 'permit';
     const { byPatient, otherwise, facts } = this.#registry;
     const request: ConsentRequest = {
       doing, nowMs: this.#nowMs, purposes: this.#context.purposeOfUse, certain: this.#standing?.certain ?? new Set(), possible: this.#standing?.possible ?? new Set(),

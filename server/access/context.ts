@@ -44,6 +44,15 @@ export interface Masks {
   readonly closed: ReadonlySet<string>;
 }
 
+/** Emergency access to one patient's record. */
+export interface BrokenGlass {
+  readonly id: string;
+  readonly patient: string;
+  readonly purpose: string;
+  readonly reason: string;
+  readonly untilMs: number;
+}
+
 /** Who asks, for whom, with which permissions and why: what every access is decided by. */
 export interface AccessContext {
   readonly tenant: string;
@@ -51,6 +60,8 @@ export interface AccessContext {
   readonly actor: AuditActor;
   readonly grants: readonly Grant[];
   readonly purposeOfUse: readonly string[];
+  /** Patients whose record the caller has in an emergency; their consents do not limit it. */
+  readonly brokenGlass?: readonly BrokenGlass[];
   /** Further limits, all of which hold. */
   readonly limits?: readonly ReachLimit[];
   /** What is left out of what is given. */

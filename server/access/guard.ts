@@ -8,6 +8,7 @@ import type { AuditOfWrite, ByteRange, FileManifest, ResourceJson, ResourceKey, 
 import type { AuditEventReader } from './audit-events.ts';
 import type { ConsentLimit } from './consent-limit.ts';
 import type { ConsentRegistry } from './consent-registry.ts';
+import { underBrokenGlass, type BreakGlass } from './break-glass.ts';
 import type { AccessContext, Permission } from './context.ts';
 import { recordOf, type AccessFacts } from './access-record.ts';
 import { isOnlyLimited, reachableTypes, reachOf, reachToWrite, type Reach } from './decide.ts';
@@ -36,6 +37,8 @@ export interface GuardServices {
   readonly terminology?: TerminologyService;
   /** Patients' consents, which limit every caller but the channels that bring data in. Absent: nothing is limited by them. */
   readonly consents?: ConsentRegistry;
+  /** Emergency access. Absent: there is none. */
+  readonly breakGlass?: BreakGlass;
   /** Who is in whose care, for roles that are confined to such patients. Absent: they reach nobody. */
   readonly ownPatients?: OwnPatients;
 }
@@ -218,7 +221,7 @@ export class GuardedRepository {
         await guarded.assertIntegrity();
         return done;
       });
-      const own = this.#services.audit.prepare({ ...this.#record(facts), entities: found.map(entityOf), patients: patientsOfAll(found) });
+      const own = this.#services.audit.prepare(underBrokenGlass({ ...this.#record(facts), entities: found.map(entityOf), patients: patientsOfAll(found) }, this.context));
       await this.#committed(results, [own]);
       return value;
     });
@@ -260,12 +263,12 @@ export class GuardedRepository {
   readonly auditOfWrite: AuditOfWrite = (facts: VersionFacts) => {
     const patients = this.#concerned.get(`${facts.type}/${facts.id}`) ?? facts.patients;
     const action = { create: 'C', update: 'U', delete: 'D' } as const;
-    return this.#services.audit.prepare({
+    return this.#services.audit.prepare(underBrokenGlass({
       ...this.#record({ interaction: facts.interaction, action: action[facts.interaction] }),
       at: facts.at.getTime(),
       entities: [{ type: facts.type, id: facts.id, versionId: facts.versionId, hash: facts.hash, patients }],
       patients,
-    });
+    }, this.context));
   };
 
   /**
@@ -323,7 +326,7 @@ export class GuardedRepository {
     return this.#guarded(facts, async () => {
       const disclosed: Disclosed = { entities: [], patients: [] };
       const result = await work(disclosed);
-      await this.#services.audit.record({ ...this.#record(facts), entities: disclosed.entities, patients: disclosed.patients });
+      await this.#services.audit.record(underBrokenGlass({ ...this.#record(facts), entities: disclosed.entities, patients: disclosed.patients }, this.context));
       return result;
     });
   }

@@ -25,7 +25,7 @@ const rowSchema = z.strictObject({
   masks: z.array(z.string().regex(/^[a-z][A-Za-z]*(?:\[x\])?(?:\.[a-z][A-Za-z]*(?:\[x\])?)*$/, 'an element such as telecom or contact.telecom')).max(100).optional(),
   purposes: purposes.optional(),
 });
-const roleSchema = z.strictObject({ summary: z.string().min(1).max(200), purposes, rows: z.array(rowSchema).max(200) });
+const roleSchema = z.strictObject({ summary: z.string().min(1).max(200), purposes, breaksGlass: z.boolean().optional(), rows: z.array(rowSchema).max(200) });
 const fileSchema = z.strictObject({ roles: z.record(z.string().regex(/^[a-z][a-z0-9-]{1,40}$/, 'a role name of small letters, digits and -'), roleSchema) });
 
 /**

@@ -27,6 +27,8 @@ export interface Role {
   /** Purposes of use (https://terminology.hl7.org/ValueSet-v3-PurposeOfUse.html); the first counts unless another is asked for. */
   readonly purposes: readonly string[];
   readonly rows: readonly RoleRow[];
+  /** May have any patient's record for a while in an emergency, within the rows; each time is reviewed. */
+  readonly breaksGlass?: boolean;
   /** Administers access, and so cannot read patient data. */
   readonly administers?: boolean;
 }

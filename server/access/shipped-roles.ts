@@ -12,6 +12,7 @@ const medication = ['Medication', 'MedicationAdministration', 'MedicationDispens
 export const shippedRoles: Readonly<Record<string, Role>> = {
   physician: {
     summary: 'Treats patients: reads and writes the record; reads what is about money',
+    breaksGlass: true,
     purposes: ['TREAT', 'ETREAT', 'CAREMGT'],
     rows: [
       { types: financial, interactions: 'rs' },
@@ -20,6 +21,7 @@ export const shippedRoles: Readonly<Record<string, Role>> = {
   },
   nurse: {
     summary: 'Cares for patients: reads and writes the record, deletes nothing; sees nothing about money',
+    breaksGlass: true,
     purposes: ['TREAT', 'ETREAT', 'CAREMGT'],
     rows: [
       { types: financial, interactions: '' },

@@ -1,5 +1,6 @@
 import type { Connection } from 'mongoose';
 import type { Channels } from '../../channels/run.ts';
+import type { BreakGlass } from '../access/break-glass.ts';
 import type { AuditReader } from '../audit/reader.ts';
 import type { AuditTrail } from '../audit/record.ts';
 import type { Clients } from '../auth/clients.ts';
@@ -13,6 +14,7 @@ import type { OpenStore } from '../storage/store.ts';
 
 /** What commands work on: the running server's own parts. */
 export interface CommandServices {
+  readonly breakGlass: BreakGlass;
   readonly clients: Clients;
   readonly initialTokens: InitialTokens;
   readonly softwareIssuers: SoftwareIssuers;

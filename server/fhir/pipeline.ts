@@ -66,13 +66,18 @@ export async function handle(services: FhirServices, request: FhirRequest, conte
     for (const { run, appliesTo } of steps) {
       if (appliesTo === 'every' || appliesTo.includes(exchange.interaction)) await run(exchange);
     }
-    return exchange.response!;
+    return withBanner(exchange.response!, context);
   } catch (error) {
     const { interaction, operation, type, id } = exchange ?? {};
     const target = { ...(type === undefined ? {} : { type }), ...(id === undefined ? {} : { id }) };
     await guard.recordFailure({ interaction: operation === undefined ? (interaction ?? 'unknown') : `$${operation.name}`, action: interaction === undefined ? 'E' : auditActions[interaction], ...target }, error);
     throw error;
   }
+}
+
+/** While the glass is broken every answer says so (https://www.rfc-editor.org/rfc/rfc7234#section-5.5: 199, any other warning). */
+function withBanner(response: FhirResponse, { brokenGlass }: AccessContext): FhirResponse {
+  return brokenGlass === undefined ? response : { ...response, headers: { ...response.headers, Warning: '199 interlock "Emergency access: every access is recorded as such and will be reviewed"' } };
 }
 
 /** A Bundle's entry as a request of its own, under the same context. */

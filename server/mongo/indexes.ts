@@ -29,6 +29,8 @@ export const indexes: readonly IndexRow[] = [
   { database: 'app', collection: 'oauth', keys: { client: 1 }, options: { sparse: true }, why: "An app's grants, to list and revoke them." },
   { database: 'app', collection: 'oauth', keys: { expiresAt: 1 }, options: { expireAfterSeconds: 0 }, why: 'Expired tokens, codes, sessions and replay records go away.' },
   { database: 'app', collection: 'people', keys: { name: 1 }, options: { unique: true }, why: 'A user name belongs to one person; sign-in.' },
+  { database: 'app', collection: 'break_glass', keys: { expiresAt: 1 }, why: 'Emergency accesses that hold now, and reviews in the order of their end.' },
+  { database: 'app', collection: 'alerts', keys: { at: 1 }, why: 'What somebody has to be told of, oldest first.' },
   { database: 'app', collection: 'clients', why: 'Registered OAuth clients, read by id.' },
   { database: 'app', collection: 'software_issuers', why: 'Whose software statements are believed, read by id.' },
   { database: 'app', collection: 'resources', keys: { x: 1, o: 1 }, why: 'Search: resources that have a blind token, in order of recording.' },

@@ -1,5 +1,6 @@
 import type { Command } from '../command.ts';
 import { auditCommands } from './audit.ts';
+import { breakGlassCommands } from './break-glass.ts';
 import { channelCommands } from './channels.ts';
 import { clientCommands } from './clients.ts';
 import { clientReviewCommands } from './client-review.ts';
@@ -9,4 +10,4 @@ import { roleCommands } from './roles.ts';
 import { userCommands } from './users.ts';
 
 /** Every command of the command line, in the order in which help lists them. */
-export const commands: readonly Command[] = [...clientCommands, ...clientReviewCommands, ...userCommands, ...partnerCommands, ...channelCommands, ...indexCommands, ...roleCommands, ...auditCommands];
+export const commands: readonly Command[] = [...clientCommands, ...clientReviewCommands, ...userCommands, ...partnerCommands, ...channelCommands, ...indexCommands, ...roleCommands, ...breakGlassCommands, ...auditCommands];
