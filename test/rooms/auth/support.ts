@@ -153,8 +153,9 @@ export class Browser {
     return { response, url: at };
   }
 
-  /** The hidden fields, ticked boxes and action of a page's form. */
-  static form(pageText: string): { action: string; fields: URLSearchParams } {
+  /** The hidden fields, ticked boxes and action of a page's first form. */
+  static form(wholePage: string): { action: string; fields: URLSearchParams } {
+    const pageText = /<form.*?<\/form>/s.exec(wholePage)?.[0] ?? wholePage;
     const action = /<form[^>]* action="([^"]*)"/.exec(pageText)?.[1];
     if (action === undefined) throw new Error(`no form on the page: ${pageText.replace(/<style>.*<\/style>/s, '').slice(0, 800)}`);
     const fields = new URLSearchParams();
