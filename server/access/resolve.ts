@@ -17,7 +17,7 @@ export interface Resolving {
 }
 
 /** What resolving may cost: resources in one step, levels of a hierarchy, time of all steps; less time if a step cannot tell its size. */
-export const resolveLimits = { idsPerStep: 10_000, pageSize: 1_000, levels: 32, narrow: 200, budgetMs: 5_000, unsizedBudgetMs: 2_000 } as const;
+export const resolveLimits = { idsPerStep: 10_000, pageSize: 1_000, levels: 32, narrow: 200, budgetMs: 5_000, unsizedBudgetMs: 800 } as const;
 
 const never: Criterion = { op: 'any', of: [] };
 

@@ -86,6 +86,8 @@ export function openStore(options: StoreOptions): OpenStore {
   };
   const sweeper = setInterval(sweepFiles, sweepFilesMs);
   sweeper.unref();
+  // What a crash left may be old enough by now.
+  sweepFiles();
 
   return {
     files,
