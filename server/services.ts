@@ -137,13 +137,8 @@ export async function openServices(options: ServicesOptions): Promise<Services> 
     opened(keepPurged(channels, config.inboxRetentionS * 1000, log), (timer) => clearInterval(timer));
     pki.onChange(() => channels.setTls(pki.tlsOptions('required')));
     return {
-<<<<<<< HEAD
       ...guard, breakGlass, terminology, config, log, pki, mongo, keyring, store, audit, flood, partners, auth, channels, auditReader,
       auditConnection: mongo.audit, keysDir: config.keysDir, tenant: defaultTenant, clients: auth.clients, initialTokens: auth.initialTokens, softwareIssuers: auth.softwareIssuers, people: auth.people, apps: auth.apps, createLaunch: (launch) => auth.createLaunch(launch), fhirBaseUrl, warnings: mongo.warnings,
-=======
-      ...guard, terminology, config, log, pki, mongo, keyring, store, audit, flood, partners, auth, channels, auditReader,
-      auditConnection: mongo.audit, keysDir: config.keysDir, tenant: defaultTenant, clients: auth.clients, initialTokens: auth.initialTokens, softwareIssuers: auth.softwareIssuers, people: auth.people, apps: auth.apps, createLaunch: (launch) => auth.createLaunch(launch), fhirBaseUrl, warnings: mongo.warnings,
->>>>>>> 113dc71 (Launches from an EHR, grants listed and revoked by the command line; SMART's checklist as conformance tests; a page on SMART)
       issueOperatorCertificate: () => void pki.issueOperatorCertificate(),
       close: async () => {
         await audit.record(serverRecord('stop', nowMs())).catch(() => undefined);

@@ -1,6 +1,5 @@
 import type { Command } from '../command.ts';
 import { appCommands } from './apps.ts';
-import { appCommands } from './apps.ts';
 import { auditCommands } from './audit.ts';
 import { breakGlassCommands } from './break-glass.ts';
 import { channelCommands } from './channels.ts';
@@ -12,8 +11,4 @@ import { roleCommands } from './roles.ts';
 import { userCommands } from './users.ts';
 
 /** Every command of the command line, in the order in which help lists them. */
-<<<<<<< HEAD
 export const commands: readonly Command[] = [...clientCommands, ...appCommands, ...clientReviewCommands, ...userCommands, ...partnerCommands, ...channelCommands, ...indexCommands, ...roleCommands, ...breakGlassCommands, ...auditCommands];
-=======
-export const commands: readonly Command[] = [...clientCommands, ...appCommands, ...clientReviewCommands, ...userCommands, ...partnerCommands, ...channelCommands, ...indexCommands, ...roleCommands, ...auditCommands];
->>>>>>> 113dc71 (Launches from an EHR, grants listed and revoked by the command line; SMART's checklist as conformance tests; a page on SMART)
