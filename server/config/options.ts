@@ -33,7 +33,7 @@ const verdicts = (doc: string) =>
   option<readonly (readonly [string, 'permit' | 'deny'])[]>(
     z.preprocess((value) => (typeof value === 'string' ? value.split(/[\s,]+/).filter(Boolean).map((one) => one.split('=')) : typeof value === 'object' && value !== null ? Object.entries(value) : value),
       z.array(z.tuple([z.string().regex(/^Organization\/[A-Za-z0-9.-]{1,64}$/), z.enum(['permit', 'deny'])])).max(1_000)),
-    'organisations with permit or deny, such as Organization/a=deny, separated by commas', new Map(), doc);
+    'organisations with permit or deny, such as Organization/a=deny, separated by commas', [], doc);
 
 const mongoUri = (env: string, doc: string) => option<string | undefined>(z.string().regex(/^mongodb(?:\+srv)?:\/\/.{1,4096}$/).optional(), 'a mongodb:// or mongodb+srv:// URI', undefined, doc, env);
 
