@@ -11,10 +11,12 @@ import { OwnPatients } from './access/own-patients.ts';
 import { setCustomRoles } from './access/roles.ts';
 import { readRolesFile } from './access/roles-file.ts';
 import { TerminologyService } from './access/terminology.ts';
+import { Checkpoints } from './audit/checkpoints.ts';
 import { openFloodGuard, type FloodGuard } from './audit/flood.ts';
 import { AuditReader } from './audit/reader.ts';
 import type { AuditRecord } from './audit/record.ts';
 import { openAuditTrail, type OpenAuditTrail } from './audit/trail.ts';
+import { openWitnesses } from './audit/witnesses.ts';
 import { createAuth, type Auth } from './auth/auth.ts';
 import type { Lifetimes } from './auth/provider.ts';
 import { readSsoFile } from './auth/sso-file.ts';
@@ -98,7 +100,10 @@ export async function openServices(options: ServicesOptions): Promise<Services> 
     );
     const values = { baseUrl: fhirBaseUrl, zone: config.zone };
     const epoch = opened(await Epoch.open({ app: mongo.app, log }), async (part) => part.close());
-    const audit = opened(await openAuditTrail({ audit: mongo.audit, keyring, tenant: defaultTenant, epochId: epoch.id, log, flush: { appendTimeoutMs: config.auditAppendTimeoutMs, maxQueuedEntries: config.auditMaxQueuedEntries }, onFenced: () => options.onFatal(new InterlockError('audit-unavailable')) }), async (part) => part.close());
+    let checkpoints: Checkpoints | undefined;
+    const audit = opened(await openAuditTrail({ audit: mongo.audit, keyring, tenant: defaultTenant, epochId: epoch.id, log, flush: { appendTimeoutMs: config.auditAppendTimeoutMs, maxQueuedEntries: config.auditMaxQueuedEntries }, onAppended: (entries) => checkpoints?.count(entries), onFenced: () => options.onFatal(new InterlockError('audit-unavailable')) }), async (part) => part.close());
+    const witnesses = opened(openWitnesses({ audit: mongo.audit, log, progressFile: join(config.dataDir, 'audit-witness.json'), ...(config.auditWitnessDir === undefined ? {} : { directory: config.auditWitnessDir }), ...(config.auditWitnessUrl === undefined ? {} : { url: config.auditWitnessUrl }) }), async (part) => part.close());
+    const signed = (checkpoints = opened(await Checkpoints.open({ audit: mongo.audit, keyring, tenant: defaultTenant, keysDir: config.keysDir, log, intervalMs: options.serve ? config.auditCheckpointIntervalS * 1000 : 0, onCheckpoint: () => witnesses.notify() }), async (part) => part.close()));
     await audit.record(serverRecord('start', nowMs()));
     for (const [use, count] of keyUse) await audit.record(keyRecord(use, count, nowMs()));
     const store = opened(openStore({ app: mongo.app, keyring, tenant: defaultTenant, epoch, audit, log, values, indexing: { onJob: async (event) => audit.record(serverRecord(event, nowMs())) } }), async (part) => part.close());
@@ -137,7 +142,7 @@ export async function openServices(options: ServicesOptions): Promise<Services> 
     opened(keepPurged(channels, config.inboxRetentionS * 1000, log), (timer) => clearInterval(timer));
     pki.onChange(() => channels.setTls(pki.tlsOptions('required')));
     return {
-      ...guard, breakGlass, terminology, config, log, pki, mongo, keyring, store, audit, flood, partners, auth, channels, auditReader,
+      ...guard, breakGlass, terminology, config, log, pki, mongo, keyring, store, audit, flood, partners, auth, channels, auditReader, checkpoints: signed,
       auditConnection: mongo.audit, keysDir: config.keysDir, tenant: defaultTenant, clients: auth.clients, initialTokens: auth.initialTokens, softwareIssuers: auth.softwareIssuers, people: auth.people, apps: auth.apps, createLaunch: (launch) => auth.createLaunch(launch), fhirBaseUrl, warnings: mongo.warnings,
       issueOperatorCertificate: () => void pki.issueOperatorCertificate(),
       close: async () => {

@@ -22,6 +22,8 @@ export interface AuditTrailOptions {
   readonly log: Log;
   readonly nowMs?: () => number;
   readonly flush?: FlushOptions;
+  /** Told how many entries became durable. */
+  readonly onAppended?: (entries: number) => void;
   /** Called once if the stream turns out to be written by somebody else, or a backlog of committed writes cannot be held: stop the process. */
   readonly onFenced?: () => void;
 }
@@ -98,6 +100,7 @@ export async function openAuditTrail(options: AuditTrailOptions): Promise<OpenAu
     try {
       const blockEntries = await ready;
       await writer.append(blockEntries, committed);
+      options.onAppended?.(blockEntries.length);
     } finally {
       preparing.delete(ready);
     }

@@ -2,7 +2,6 @@ import type { Connection, mongo } from 'mongoose';
 import { InterlockError } from '../../resources/outcome/error.ts';
 import type { Keyring } from '../kms/keyring.ts';
 import { blockId, hashOfBlock, macOfBlock, noBlock, streamOf, streamPattern, windowMs, type Block, type BlockEntry, type Head } from './block.ts';
-import type { Checkpoint } from './checkpoint.ts';
 import { idBytes, openEntry, timeOfId } from './entry.ts';
 import { IdSet } from './id-set.ts';
 import { auditCollection } from './trail.ts';
@@ -38,7 +37,6 @@ export interface VerifyReport {
   readonly entries: number;
   /** Entries that a sweep wrote for a crashed process. */
   readonly recovered: number;
-  readonly checkpoint: 'none' | 'met' | 'broken';
   /** At most {@link maxFaults}, in the order in which they were found: the first is the first bad place. */
   readonly faults: readonly AuditFault[];
 }
@@ -47,8 +45,6 @@ export interface VerifyOptions {
   readonly audit: Connection;
   readonly keyring: Keyring;
   readonly tenant: string;
-  /** An earlier checkpoint whose signature was checked: every head that it names must still be there. */
-  readonly checkpoint?: Checkpoint;
   readonly onProgress?: (progress: VerifyProgress) => void;
 }
 
@@ -67,15 +63,15 @@ const texts: Readonly<Record<FaultCode, string>> = {
   'entry-misplaced': 'The entry is out of the order of time, or its record has another time than its id.',
   'entry-tokens-altered': 'The entry cannot be found by what it holds: its search tokens were changed.',
   'entry-repeated': 'The entry stands in the trail more than once.',
-  'stream-missing': 'A stream is gone that another stream, or the checkpoint, names.',
-  'stream-truncated': 'The stream ends before the block that another stream, or the checkpoint, names.',
-  'stream-rewritten': 'The stream has another block than the one that another stream, or the checkpoint, names.',
+  'stream-missing': 'A stream is gone that another stream names.',
+  'stream-truncated': 'The stream ends before the block that another stream names.',
+  'stream-rewritten': 'The stream has another block than the one that another stream names.',
   'opening-missing': 'The stream does not begin with an opening block.',
 };
 
 /**
- * Checks the whole trail: every block's hash, link, number, order and key, every entry's seal, id, order and tokens, and that
- * the blocks exist which openings of later streams and the checkpoint name.
+ * Checks the whole trail with its keys (checkpoints are `LogVerifier`'s matter): every block's hash, link, number, order and key, every entry's seal, id, order and tokens, and that
+ * the blocks exist which openings of later streams name.
  */
 export async function verifyTrail(options: VerifyOptions): Promise<VerifyReport> {
   return new Verifier(options).run();
@@ -112,7 +108,7 @@ class Verifier {
   }
 
   async run(): Promise<VerifyReport> {
-    const { audit, checkpoint, onProgress } = this.#options;
+    const { audit, onProgress } = this.#options;
     const collection = audit.collection<Block>(auditCollection);
     let previous: Block | undefined;
     // By _id: streams one after the other, each in the order of its blocks.
@@ -120,15 +116,12 @@ class Verifier {
       previous = await this.#checkBlock(block, previous);
       if (this.#blocks % progressEveryBlocks === 0) onProgress?.({ blocks: this.#blocks, entries: this.#entries });
     }
-    for (const head of checkpoint?.heads ?? []) this.#named.push({ ...head, n: head.block, by: 'the checkpoint' });
-    const beforeCheckpoint = this.#faults.length;
     for (const named of this.#named) await this.#checkNamed(collection, named);
-    const checkpointBroken = this.#faults.slice(beforeCheckpoint).some((fault) => fault.text.endsWith('Named by the checkpoint.'));
     await this.#checkRepeated(collection);
     onProgress?.({ blocks: this.#blocks, entries: this.#entries });
     return {
       ok: this.#faults.length === 0, streams: this.#lengths.size, blocks: this.#blocks, entries: this.#entries, recovered: this.#recovered,
-      checkpoint: checkpoint === undefined ? 'none' : checkpointBroken ? 'broken' : 'met', faults: this.#faults,
+      faults: this.#faults,
     };
   }
 
@@ -230,7 +223,8 @@ class Verifier {
   }
 }
 
-function isBlock(block: Block): boolean {
+/** Whether a document has the form of a block, whatever it says. */
+export function isBlock(block: Block): boolean {
   return Object.keys(block).every((field) => blockFields.has(field))
     && Number.isSafeInteger(block.n) && block.n >= 0 && isDate(block.at) && isDate(block.to)
     && isBytes(block.prev, 32) && isBytes(block.hash, 32) && isBytes(block.mac, 32)

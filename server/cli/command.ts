@@ -1,5 +1,6 @@
 import type { Connection } from 'mongoose';
 import type { Channels } from '../../channels/run.ts';
+import type { Checkpoints } from '../audit/checkpoints.ts';
 import type { BreakGlass } from '../access/break-glass.ts';
 import type { AuditReader } from '../audit/reader.ts';
 import type { AuditTrail } from '../audit/record.ts';
@@ -29,6 +30,7 @@ export interface CommandServices {
   readonly channels: Channels;
   readonly audit: AuditTrail;
   readonly auditReader: AuditReader;
+  readonly checkpoints: Checkpoints;
   readonly store: Pick<OpenStore, 'indexes'>;
   readonly auditConnection: Connection;
   readonly keyring: Keyring;

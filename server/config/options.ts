@@ -101,6 +101,9 @@ export const options = {
   sessionIdleS: integer(minuteS, 15 * minuteS, 15 * minuteS, 'Sign-in sessions without activity (automatic logoff).'),
   sessionLifetimeS: integer(minuteS, 12 * hourS, 12 * hourS, 'Sign-in sessions, whatever happens.'),
   auditAppendTimeoutMs: integer(100, 30_000, 5_000, 'How long a response waits for its audit entry before it becomes a 503.'),
+  auditCheckpointIntervalS: integer(1, 60, 60, 'Longest time that an audit entry stays without a signed checkpoint. One is made after 10,000 entries in any case.'),
+  auditWitnessDir: optionalText('Directory that each checkpoint of the audit trail is written to once: a mount of another machine.'),
+  auditWitnessUrl: option<string | undefined>(z.url({ protocol: /^https$/ }).max(2_000).optional(), 'an https:// URL', undefined, 'Where each checkpoint of the audit trail is posted as JSON, again until it is answered with 2xx.'),
   auditMaxQueuedEntries: integer(100, 1_000_000, 20_000, 'Audit entries that may wait for the audit store; beyond it 503.'),
 } as const satisfies Record<string, Option<unknown>>;
 

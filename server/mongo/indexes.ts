@@ -44,11 +44,12 @@ export const indexes: readonly IndexRow[] = [
   { database: 'app', collection: 'claims', keys: { at: 1 }, options: { expireAfterSeconds: 86_400 }, why: 'A claim matters only while transactions that took it run.' },
   { database: 'app', collection: 'epochs', keys: { node: 1 }, options: { unique: true, partialFilterExpression: { live: true } }, why: 'No two live processes give out the same order of recording.' },
   { database: 'app', collection: 'epochs', keys: { doneAt: 1 }, options: { expireAfterSeconds: 604_800, partialFilterExpression: { doneAt: { $exists: true } } }, why: 'Epochs that need no more sweeps go away.' },
-  { database: 'audit', collection: 'audit', why: 'Sealed blocks of the audit trail, insert-only; the writer may use no collection but this.' },
+  { database: 'audit', collection: 'audit', why: 'Sealed blocks of the audit trail, insert-only.' },
   { database: 'audit', collection: 'audit', keys: { 'e.x': 1, to: 1 }, why: 'Entries by blind token (patient, person, resource, request, outcome of a day), in the order of time.' },
   { database: 'audit', collection: 'audit', keys: { 'e.i': 1 }, why: 'One entry by its id: AuditEvent read, and which entries a crashed process left out.' },
   { database: 'audit', collection: 'audit', keys: { to: 1 }, why: 'Everything that happened in a time range.' },
   { database: 'audit', collection: 'audit', keys: { n: 1 }, why: 'The first block of every stream.' },
+  { database: 'audit', collection: 'audit_checkpoints', keys: { streams: 1, _id: 1 }, why: 'The checkpoint that names a block of a stream, and how far a stream is signed.' },
 ];
 
 /**

@@ -1,12 +1,16 @@
 import { parseArgs } from 'node:util';
+import startMongod from '../support/mongod-setup.ts';
+import stopMongod from '../support/mongod-teardown.ts';
 import { startTestServer } from '../support/server.ts';
 import { huntCanaries } from './canaries.ts';
 import { raceCreates } from './conditional-creates.ts';
 import { killRounds } from './kill.ts';
 import { standStill } from './outage.ts';
+import { seeded } from './random.ts';
+import { flipEveryByte, forgeProofs, soundTrail, tamper } from './tampering.ts';
 
 /*
- * The long fault runs: `npm run faults -- canaries|kill|creates|outage [--seed N] [--rounds N]`. The tests of the same name
+ * The long fault runs: `npm run faults -- canaries|kill|creates|outage|tampering [--seed N] [--rounds N]`. The tests of the same name
  * run them in small. Each ends with 1 if what must not happen did.
  */
 
@@ -16,7 +20,7 @@ interface Outcome {
 }
 
 interface Run {
-  /** Canaries, kills, races or seconds of outage. */
+  /** Canaries, kills, races, seconds of outage, or cases of tampering (and as many forged proofs, and 100 times as many bytes). */
   readonly rounds: number;
   readonly run: (rounds: number, seed: number) => Promise<Outcome>;
 }
@@ -62,6 +66,23 @@ const runs: Readonly<Record<string, Run>> = {
         return { passed: Object.keys(during).every((status) => status === '503') && disclosed === 0 && lost.length === 0 && auditIntact, report };
       } finally {
         await server.remove();
+      }
+    },
+  },
+  tampering: {
+    rounds: 10_000,
+    run: async (rounds, seed) => {
+      await startMongod();
+      try {
+        const random = seeded(seed);
+        const sound = await soundTrail(13);
+        const tampering = tamper(sound, rounds, random);
+        const proofs = forgeProofs(sound, rounds, random);
+        const bytes = flipEveryByte(rounds < 10_000 ? sound : await soundTrail(120), rounds * 100, random);
+        const passed = [tampering.undetected, tampering.misplaced, proofs.accepted, bytes.unnoticed].every(({ length }) => length === 0);
+        return { passed, report: { tampering, proofs, bytes } };
+      } finally {
+        await stopMongod();
       }
     },
   },

@@ -1,7 +1,5 @@
 import { InterlockError } from '../../../resources/outcome/error.ts';
-import { makeCheckpoint, openCheckpointSigner, parseCheckpoint } from '../../audit/checkpoint.ts';
 import { exportNdjson, queryRecords, toRow, type RecordFilter } from '../../audit/query.ts';
-import { verifyTrail } from '../../audit/verify.ts';
 import { text, type Command, type CommandInput, type CommandOption } from '../command.ts';
 
 const filterOptions: readonly CommandOption[] = [
@@ -15,7 +13,7 @@ const filterOptions: readonly CommandOption[] = [
   { flags: '--until <time>', description: 'ISO 8601 date or time, exclusive' },
 ];
 
-/** Questions to the audit trail, and its proof. */
+/** Questions to the audit trail. */
 export const auditCommands: readonly Command[] = [
   {
     name: 'audit query',
@@ -44,36 +42,6 @@ export const auditCommands: readonly Command[] = [
       }
       const content = Buffer.from(lines.join(''));
       return { lines: [`${lines.length} AuditEvents`], json: { events: lines.length }, files: [{ name: '', contentBase64: content.toString('base64'), mode: 0o600 }] };
-    },
-  },
-  {
-    name: 'audit verify',
-    summary: 'check every block and entry of the trail; exit code 2 if anything is wrong',
-    options: [{ flags: '--checkpoint <file>', description: 'an earlier checkpoint that the trail must still agree with', readsFile: true }],
-    run: async ({ auditConnection, keyring, tenant, keysDir }, input, tell) => {
-      const given = input.files['checkpoint'];
-      const signer = await openCheckpointSigner({ keysDir, keyring, tenant });
-      const checkpoint = given === undefined ? undefined : parseCheckpoint(Buffer.from(given, 'base64').toString(), signer.publicKey);
-      const report = await verifyTrail({ audit: auditConnection, keyring, tenant, onProgress: ({ entries }) => tell(entries), ...(checkpoint === undefined ? {} : { checkpoint }) });
-      const summary = `${report.entries} entries in ${report.blocks} blocks of ${report.streams} streams, ${report.recovered} recovered after a crash`;
-      const against = report.checkpoint === 'none' ? [] : [`checkpoint: ${report.checkpoint}`];
-      const faults = report.faults.map(({ code, stream, block, entry, text: what }) => [code, stream, block === undefined ? '' : String(block), entry ?? '', what]);
-      return {
-        ...(report.ok ? {} : { table: { columns: ['fault', 'stream', 'block', 'entry', 'what'], rows: faults } }),
-        lines: [report.ok ? `unaltered: ${summary}` : `ALTERED: ${summary}`, ...against],
-        json: report,
-        failed: !report.ok,
-      };
-    },
-  },
-  {
-    name: 'audit checkpoint',
-    summary: 'sign where the trail stands now; keep the file elsewhere',
-    options: [{ flags: '--out <file>', description: 'file to write', required: true, local: true }],
-    run: async ({ auditConnection, keyring, tenant, keysDir, nowMs }) => {
-      const checkpoint = await makeCheckpoint({ audit: auditConnection, tenant, signer: await openCheckpointSigner({ keysDir, keyring, tenant }), nowMs });
-      const content = Buffer.from(`${JSON.stringify(checkpoint, null, 2)}\n`);
-      return { lines: [`${checkpoint.heads.length} streams, signed by key ${checkpoint.key.slice(0, 16)}`], json: checkpoint, files: [{ name: '', contentBase64: content.toString('base64'), mode: 0o644 }] };
     },
   },
 ];

@@ -1,6 +1,7 @@
 import type { Command } from '../command.ts';
 import { appCommands } from './apps.ts';
 import { auditCommands } from './audit.ts';
+import { auditProofCommands } from './audit-proof.ts';
 import { breakGlassCommands } from './break-glass.ts';
 import { channelCommands } from './channels.ts';
 import { clientCommands } from './clients.ts';
@@ -11,4 +12,4 @@ import { roleCommands } from './roles.ts';
 import { userCommands } from './users.ts';
 
 /** Every command of the command line, in the order in which help lists them. */
-export const commands: readonly Command[] = [...clientCommands, ...appCommands, ...clientReviewCommands, ...userCommands, ...partnerCommands, ...channelCommands, ...indexCommands, ...roleCommands, ...breakGlassCommands, ...auditCommands];
+export const commands: readonly Command[] = [...clientCommands, ...appCommands, ...clientReviewCommands, ...userCommands, ...partnerCommands, ...channelCommands, ...indexCommands, ...roleCommands, ...breakGlassCommands, ...auditCommands, ...auditProofCommands];

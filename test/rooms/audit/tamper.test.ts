@@ -1,10 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
-import { generateKeyPairSync } from 'node:crypto';
-import { readFileSync, statSync } from 'node:fs';
-import { join } from 'node:path';
 import type { mongo as driver } from 'mongoose';
 import { blockId, hashOfBlock, noBlock, sealBlock, streamOf, type Block, type BlockEntry } from '../../../server/audit/block.ts';
-import { makeCheckpoint, openCheckpointSigner, parseCheckpoint, type Checkpoint } from '../../../server/audit/checkpoint.ts';
 import { auditCollection, openAuditTrail } from '../../../server/audit/trail.ts';
 import { verifyTrail, type FaultCode, type VerifyReport } from '../../../server/audit/verify.ts';
 import { silentLog } from '../../../server/observe/log.ts';
@@ -15,19 +11,16 @@ let mongo: TestMongo;
 let keys: Awaited<ReturnType<typeof testKeyring>>;
 let collection: driver.Collection<Block>;
 let sound: Block[];
-let checkpoint: Checkpoint;
 
 beforeAll(async () => {
   [mongo, keys] = await Promise.all([testMongo(), testKeyring()]);
   collection = mongo.auditRoot.collection<Block>(auditCollection);
-  const signer = await openCheckpointSigner({ keysDir: keys.keysDir, keyring: keys.keyring, tenant });
   for (const epochId of ['a', 'b', 'c']) {
     const trail = await openAuditTrail({ audit: mongo.audit, keyring: keys.keyring, tenant, epochId, log: silentLog });
     await fill(trail, 4);
     await trail.append(Array.from({ length: 3 }, (_, index) => trail.prepare({ at: Date.now() + index, kind: 'login', interaction: 'password', action: 'E', outcome: '4', requestId: 'r', actor: { kind: 'anonymous', id: 'x' } })));
     await trail.close();
   }
-  checkpoint = await makeCheckpoint({ audit: mongo.audit, tenant, signer });
   sound = await collection.find({}, { promoteBuffers: true }).toArray();
 });
 afterAll(async () => {
@@ -39,7 +32,7 @@ beforeEach(async () => {
   await collection.insertMany(sound);
 });
 
-const verify = (more: { checkpoint?: Checkpoint } = {}): Promise<VerifyReport> => verifyTrail({ audit: mongo.audit, keyring: keys.keyring, tenant, ...more });
+const verify = (): Promise<VerifyReport> => verifyTrail({ audit: mongo.audit, keyring: keys.keyring, tenant });
 const blockOf = (stream: string, n: number): Block => structuredBlock(sound.find((block) => block._id === blockId(stream, n))!);
 const structuredBlock = (block: Block): Block => ({ ...block, e: [...block.e] });
 const replace = (block: Block): Promise<unknown> => collection.replaceOne({ _id: block._id }, block);
@@ -58,7 +51,6 @@ interface Case {
   readonly expected: FaultCode;
   /** Stream and block that must be named. */
   readonly at: readonly [string, number?];
-  readonly withCheckpoint?: true;
 }
 
 const cases: readonly Case[] = [
@@ -87,30 +79,22 @@ const cases: readonly Case[] = [
   { name: 'a whole stream deleted that the next opening names', tamper: () => collection.deleteMany({ _id: /^a:/ }), expected: 'stream-missing', at: ['a'] },
   { name: 'a stream written anew up to a named head', tamper: () => replace(rehashed({ ...blockOf('a', 5), e: [] })), expected: 'stream-rewritten', at: ['a', 5] },
   { name: 'the opening made to forget a stream', tamper: () => replace({ ...blockOf('b', 0), heads: [] }), expected: 'block-altered', at: ['b', 0] },
-  { name: 'the newest blocks cut off', tamper: () => collection.deleteMany({ _id: { $in: [blockId('c', 4), blockId('c', 5)] } }), expected: 'stream-truncated', at: ['c', 5], withCheckpoint: true },
-  { name: 'the newest stream deleted', tamper: () => collection.deleteMany({ _id: /^c:/ }), expected: 'stream-missing', at: ['c'], withCheckpoint: true },
-  { name: 'the newest block written anew by someone who has the keys', tamper: () => replace(sealBlock(keys.keyring, tenant, { ...blockOf('c', 5), e: [], to: blockOf('c', 5).at, stream: 'c' })), expected: 'stream-rewritten', at: ['c', 5], withCheckpoint: true },
 ];
 
 describe('tampering', () => {
-  test('untouched, the trail verifies, with the checkpoint too', async () => {
-    const report = await verify({ checkpoint });
-    expect(report).toMatchObject({ ok: true, streams: 3, blocks: 18, entries: 21, recovered: 0, checkpoint: 'met', faults: [] });
+  test('untouched, the trail verifies', async () => {
+    const report = await verify();
+    expect(report).toMatchObject({ ok: true, streams: 3, blocks: 18, entries: 21, recovered: 0, faults: [] });
   });
 
-  test.each(cases)('$name: found and named', async ({ tamper, expected, at, withCheckpoint }) => {
+  test.each(cases)('$name: found and named', async ({ tamper, expected, at }) => {
     await tamper();
-    const report = await verify(withCheckpoint === undefined ? {} : { checkpoint });
+    const report = await verify();
     expect(report.ok).toBe(false);
     const [stream, block] = at;
     expect(report.faults.map((fault) => [fault.code, fault.stream, fault.block])).toContainEqual([expected, stream, block]);
     // Whatever else is found follows from it: nothing of the streams before.
     for (const fault of report.faults) expect(fault.stream >= stream).toBe(true);
-    if (withCheckpoint !== undefined) {
-      expect(report.checkpoint).toBe('broken');
-      // Without a checkpoint this cannot be seen: why there are checkpoints.
-      expect((await verify()).ok).toBe(true);
-    }
   });
 
   test('an altered entry is named', async () => {
@@ -162,31 +146,5 @@ describe('tampering', () => {
     const report = await verifyTrail({ audit: mongo.audit, keyring: other.keyring, tenant });
     other.close();
     expect(report.faults[0]).toMatchObject({ code: 'block-forged', stream: 'a', block: 0 });
-  });
-});
-
-describe('checkpoints', () => {
-  test('their signature covers everything', async () => {
-    const { publicKey } = await openCheckpointSigner({ keysDir: keys.keysDir, keyring: keys.keyring, tenant });
-    const json = JSON.stringify(checkpoint, undefined, 2);
-    expect(parseCheckpoint(json, publicKey)).toEqual(checkpoint);
-    const [first, ...others] = checkpoint.heads;
-    const forgeries: unknown[] = [
-      { ...checkpoint, at: '2020-01-01T00:00:00.000Z' }, { ...checkpoint, tenant: 'other' }, { ...checkpoint, heads: others }, { ...checkpoint, heads: [...others, first] },
-      { ...checkpoint, heads: [{ ...first!, block: first!.block - 1 }, ...others] }, { ...checkpoint, heads: [{ ...first!, hash: '0'.repeat(64) }, ...others] },
-      { ...checkpoint, signature: Buffer.alloc(64).toString('base64') }, { ...checkpoint, signature: '' }, { ...checkpoint, more: 1 }, { ...checkpoint, format: 'other' }, {}, [],
-    ];
-    for (const forged of forgeries) expect(() => parseCheckpoint(JSON.stringify(forged), publicKey)).toThrow(expect.objectContaining({ code: 'integrity-failure' }));
-    expect(() => parseCheckpoint('{', publicKey)).toThrow(expect.objectContaining({ code: 'integrity-failure' }));
-    expect(() => parseCheckpoint(json, generateKeyPairSync('ed25519').publicKey)).toThrow(expect.objectContaining({ code: 'integrity-failure' }));
-  });
-
-  test('the signing key is kept, sealed and private', async () => {
-    const again = await openCheckpointSigner({ keysDir: keys.keysDir, keyring: keys.keyring, tenant });
-    parseCheckpoint(JSON.stringify(await makeCheckpoint({ audit: mongo.audit, tenant, signer: again })), again.publicKey);
-    const file = join(keys.keysDir, 'audit-signing.key');
-    expect(statSync(file).mode & 0o777).toBe(0o600);
-    const raw = again.privateKey.export({ type: 'pkcs8', format: 'der' }).subarray(-32);
-    expect(readFileSync(file).includes(raw)).toBe(false);
   });
 });
