@@ -66,7 +66,7 @@ export async function includedBy(services: IncludeServices, context: AccessConte
     const wanted = new Map<string, Target>();
     for (const version of from) for (const target of targetsOf(masked(version, context), include, values)) if (reach(target.type) !== undefined) wanted.set(keyOfTarget(target), target);
     if (wanted.size > maxReferences) throw tooCostly();
-    for (const targets of batches([...wanted.values()].filter(({ versionId }) => versionId === undefined))) if (!isCut) add(await store.readMany(targets));
+    for (const targets of batches([...wanted.values()].filter(({ versionId }) => versionId === undefined))) if (!isCut) add(inOrder(targets, await store.readMany(targets)));
     for (const { type, id, versionId } of wanted.values()) {
       if (versionId === undefined || isCut) continue;
       const version = await store.vread(type, id, versionId);
@@ -91,6 +91,12 @@ function keyOf({ type, id, versionId }: StoredVersion): string {
 function reachIfAny(context: AccessContext, type: string): Reach | undefined {
   if (!context.grants.some((grant) => (grant.type === '*' || grant.type === type) && (grant.permissions.has('r') || grant.permissions.has('s')))) return undefined;
   return reachOf(context, type, ['r', 's']);
+}
+
+/** As the matches refer to them: the order of their storage is by chance. */
+function inOrder(targets: readonly Target[], versions: readonly StoredVersion[]): readonly StoredVersion[] {
+  const places = new Map(targets.map(({ type, id }, index) => [`${type}/${id}`, index]));
+  return [...versions].sort((one, other) => places.get(`${one.type}/${one.id}`)! - places.get(`${other.type}/${other.id}`)!);
 }
 
 function* batches<T>(items: readonly T[]): Generator<T[]> {
