@@ -21,7 +21,7 @@ const exceptions = new Map([
 ]);
 
 /** What is started by hand, by npm or by jest, and so needs nobody to import it. */
-const entryPoints = ['server/main.ts', 'server/cli/main.ts', 'server/demo/main.ts', 'server/auth/common-passwords/generate.ts', 'resources/definitions/generate.ts', 'resources/terminology/generate.ts', 'test/attempts/main.ts', 'test/bench/main.ts', 'test/clients/main.ts', 'test/consents/main.ts', 'test/conformance/official-validator/main.ts', 'test/conformance/schemathesis.ts', 'test/corpus/main.ts', 'test/faults/main.ts', 'test/oracle/main.ts', 'test/support/generated-docs.ts'];
+const entryPoints = ['server/main.ts', 'server/audit/standalone/verify.ts', 'server/cli/main.ts', 'server/demo/main.ts', 'server/auth/common-passwords/generate.ts', 'resources/definitions/generate.ts', 'resources/terminology/generate.ts', 'test/attempts/main.ts', 'test/bench/main.ts', 'test/clients/main.ts', 'test/consents/main.ts', 'test/conformance/official-validator/main.ts', 'test/conformance/schemathesis.ts', 'test/corpus/main.ts', 'test/faults/main.ts', 'test/oracle/main.ts', 'test/support/generated-docs.ts'];
 
 const topLevel = /^(?:\..+|package(?:-lock)?\.json|tsconfig\.json|(?:eslint|jest)\.config\.mjs|README\.md|LICENSE|server|resources|mappings|channels|test|docs)$/;
 const notOurs = new Set(['node_modules', '.git', 'data', 'keys', 'coverage']);

@@ -75,7 +75,7 @@ export class BreakGlass {
       id: randomUUID(), patient: asked.patient, purpose: asked.purpose, reason: asked.reason, untilMs: atMs + asked.minutes * 60_000, atMs, person: actor.id, client: actor.clientId,
       ...(actor.display === undefined ? {} : { personName: actor.display }),
     };
-    await this.#rows.insertOne({ ...this.#rowOf(breaking, 1), _id: breaking.id } as never, { writeConcern: { w: 'majority', j: true } });
+    await this.#rows.insertOne({ ...this.#rowOf(breaking, 1), _id: breaking.id }, { writeConcern: { w: 'majority', j: true } });
     await this.#record(context, 'break-glass-begin', breaking);
     await this.#options.onAlert({ id: breaking.id, atMs });
     this.#readAt = -Infinity;

@@ -15,4 +15,4 @@ if (source === undefined) throw new Error('name the file common-passwords.txt.gz
 const passwords = new Set(gunzipSync(readFileSync(source)).toString('utf8').split('\n').map((line) => line.trim().toLowerCase()).filter((line) => line !== ''));
 const text = `${[...passwords].sort().join('\n')}\n`;
 writeFileSync(join(import.meta.dirname, 'passwords.txt.br'), brotliCompressSync(text, { params: { [constants.BROTLI_PARAM_QUALITY]: 11 } }));
-console.log(`${passwords.size} passwords`);
+process.stdout.write(`${passwords.size} passwords\n`);

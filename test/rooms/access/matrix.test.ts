@@ -64,7 +64,7 @@ function expected({ level, type: scoped, letters, granular }: Form, role: string
   return 'some';
 }
 
-const subsets = Array.from({ length: 31 }, (_, n) => [...'cruds'].filter((_letter, bit) => (((n + 1) >> bit) & 1) === 1).join(''));
+const subsets = Array.from({ length: 31 }, (_, n) => ['c', 'r', 'u', 'd', 's'].filter((_letter, bit) => (((n + 1) >> bit) & 1) === 1).join(''));
 const accesses: readonly (readonly [written: string, letters: string])[] = [...subsets.map((letters) => [letters, letters] as const), ['read', 'rs'], ['write', 'cud'], ['*', 'cruds']];
 
 function compare(role: string | undefined, form: Form, written: string, hasPatient: boolean, types: readonly string[]): string[] {

@@ -57,7 +57,7 @@ export async function testFhir(): Promise<TestFhir> {
   };
   return {
     on, records, audit, services,
-    async call(grants, method, url, resource, headers = {}, contentType = undefined) {
+    async call(grants, method, url, resource, headers = {}, contentType) {
       const context: AccessContext = { tenant, requestId: 'r', actor: { kind: 'client', id: 'app' }, grants, purposeOfUse: [] };
       const { path, query } = splitUrl(url);
       try {
