@@ -153,8 +153,9 @@ describe('pages in a browser', () => {
     await page.fill('#password', nurse.password);
     await page.fill('#code', nurse.code());
     await page.click('button:has-text("Sign in")');
-    await page.waitForSelector('.withheld');
-    await picture(page, 'consent-no-patient');
+    // Who is no patient looks one up.
+    await page.waitForSelector('input[name=name]');
+    await picture(page, 'picker');
 
     await page.goto(`${server.issuer}/logout`);
     await picture(page, 'sign-out');
