@@ -46,4 +46,4 @@ assert.equal(everything.entry?.length, 4);
 for (const entry of found.entry ?? []) if (entry.resource?.resourceType === 'Observation') await client.delete({ resourceType: 'Observation', id: entry.resource.id });
 await client.delete({ resourceType: 'Patient', id: created.id });
 await assert.rejects(client.read({ resourceType: 'Patient', id: created.id }), (error: { response?: { status?: number } }) => error.response?.status === 410);
-process.stdout.write('fhir-kit-client: 15 calls, all as expected\n');
+process.stdout.write('fhir-kit-client: all calls as expected\n');

@@ -21,5 +21,5 @@ afterAll(async () => {
 
 // `npm run clients` runs those of Python and Java too.
 test.each(['fhir-kit-client', 'MedplumClient'] as const)('%s works unchanged', async (script) => {
-  expect(await runScript(target, script)).toContain('all as expected');
+  expect(await runScript(target, script)).toContain('all calls as expected');
 }, 60_000);
