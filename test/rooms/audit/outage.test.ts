@@ -54,7 +54,7 @@ const available = (): boolean => isAvailable(trail);
 
 test('while the audit store hangs nothing is confirmed; afterwards everything that was committed is there, once', async () => {
   await trail.record(recordOf());
-  const guard = openFloodGuard({ trail, perMinute: 1 });
+  const guard = openFloodGuard({ trail, nowMs: () => 0, perMinute: 1 });
   const unauthenticated = (): AuditRecord => recordOf({ requestId: 'flood', outcome: '4', error: 'token-invalid', actor: { kind: 'anonymous', id: 'anonymous', address: '192.0.2.66' } });
   for (let i = 0; i < 5; i += 1) await guard.record(unauthenticated());
   const committed = Array.from({ length: 5 }, () => trail.prepare(recordOf()));
