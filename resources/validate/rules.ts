@@ -4,6 +4,7 @@ import type { Report } from './report.ts';
 
 export type JsonObject = Readonly<Record<string, unknown>>;
 
+/** True for a JSON object: neither null nor an array. */
 export function isObject(value: unknown): value is JsonObject {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

@@ -11,6 +11,7 @@ import { Signer } from './signer.ts';
 import { grow, hashOfCheckpoint, isCheckpoint, isSignedBy, keysOf, leafOfBatch, leafOfBlock, markBytes, rootOf, sha256, signedBytes, zeros, type Checkpoint, type Tree } from './standalone/format.ts';
 import { auditCollection } from './trail.ts';
 import { isBlock } from './verify.ts';
+import { isDuplicateKey } from '../mongo/errors.ts';
 
 /** Collection of the audit database that holds the checkpoints. */
 export const checkpointCollection = 'audit_checkpoints';
@@ -50,7 +51,6 @@ const lastFileName = 'audit-checkpoint.last';
 const maxBlocks = 20_000;
 const maxEntries = 200_000;
 const streamsPerQuery = 1_000;
-const duplicateKey = 11000;
 
 /**
  * Signs, from time to time, everything that came to the trail: the new blocks of all streams become a batch, the batch a leaf
@@ -199,7 +199,7 @@ export class Checkpoints {
       await this.#stored.insertOne(stored, { writeConcern: { w: 'majority', j: true } });
     } catch (error) {
       // Another process was first, or the answer to an insert was lost: what stands there counts.
-      if (!(typeof error === 'object' && error !== null && 'code' in error && error.code === duplicateKey)) throw error;
+      if (!isDuplicateKey(error)) throw error;
     }
     await this.#catchUp();
     return true;

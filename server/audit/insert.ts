@@ -1,5 +1,6 @@
 import type { mongo } from 'mongoose';
 import type { Block } from './block.ts';
+import { isDuplicateKey } from '../mongo/errors.ts';
 
 /** `foreign`: another block stands under one of these ids. `given-up`: the caller said so; whether it was written is not known. */
 export type InsertOutcome = 'durable' | 'foreign' | 'given-up';
@@ -15,7 +16,6 @@ export interface InsertRequest {
   readonly onFailure: (attempt: number, errorName: string) => void;
 }
 
-const duplicateKey = 11000;
 const firstRetryDelayMs = 50;
 // Attempts that hang hold a connection each until its socket times out.
 const maxHanging = 4;
@@ -66,10 +66,6 @@ async function insertOnce(collection: mongo.Collection<Block>, blocks: readonly 
     }
   }
   return 'durable';
-}
-
-function isDuplicateKey(error: unknown): boolean {
-  return typeof error === 'object' && error !== null && 'code' in error && error.code === duplicateKey;
 }
 
 /** @returns undefined if it takes longer */

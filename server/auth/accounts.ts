@@ -2,6 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Connection } from 'mongoose';
 import { InterlockError } from '../../resources/outcome/error.ts';
 import type { Keyring } from '../kms/keyring.ts';
+import { isDuplicateKey } from '../mongo/errors.ts';
 
 /** A passkey of a person (https://www.w3.org/TR/webauthn-3/#credential-record). */
 export interface Passkey {
@@ -93,7 +94,7 @@ export class Accounts {
     try {
       await this.#rows.insertOne({ _id: id, name: this.#name(account.username), rev: 1, body: this.#seal(id, 1, account) });
     } catch (cause) {
-      if (isDuplicate(cause)) throw new InterlockError('business-rule', { expression: 'username', detail: 'This user name is taken.' });
+      if (isDuplicateKey(cause)) throw new InterlockError('business-rule', { expression: 'username', detail: 'This user name is taken.' });
       throw cause;
     }
   }
@@ -173,9 +174,4 @@ export class Accounts {
 
 function aad(id: string, rev: number): string {
   return `${id}|${rev}`;
-}
-
-/** True for MongoDB's duplicate key error. */
-export function isDuplicate(cause: unknown): boolean {
-  return cause instanceof Error && 'code' in cause && cause.code === 11_000;
 }

@@ -2,7 +2,7 @@ import type { Connection } from 'mongoose';
 import { errors, type Adapter, type AdapterPayload } from 'oidc-provider';
 import type { Keyring } from '../kms/keyring.ts';
 import type { Clients } from './clients.ts';
-import { isDuplicate } from './people.ts';
+import { isDuplicateKey } from '../mongo/errors.ts';
 
 /** A row of the collection `oauth`: what it is and belongs to shows only as keyed hashes. */
 export interface OAuthRow {
@@ -58,7 +58,7 @@ export class OAuthRows {
       await this.collection.insertOne(this.#row(model, id, payload, expiresInS));
       return true;
     } catch (cause) {
-      if (isDuplicate(cause)) return false;
+      if (isDuplicateKey(cause)) return false;
       throw cause;
     }
   }

@@ -9,7 +9,6 @@ import { assertPasswordPolicy, hashPassword, makePassword, passwordMatches } fro
 import type { SessionEntry } from './sessions.ts';
 import { hasSecondFactor, makeTotpSecret, otpauthUrl, SecondFactors, type Proof } from './second-factors.ts';
 
-export { isDuplicate } from './accounts.ts';
 
 /** A person as the rest of the server sees one: no credentials. */
 export interface Person {

@@ -1,5 +1,6 @@
 import { InterlockError } from '../../resources/outcome/error.ts';
 import { entryResourceBytes } from '../../resources/validate/index.ts';
+import { isObject } from '../../resources/validate/rules.ts';
 import type { ResourceJson } from '../storage/contract.ts';
 import type { FhirServices } from './exchange.ts';
 
@@ -37,14 +38,14 @@ export function readEntries(bundle: ResourceJson, bytes: Buffer | undefined, ser
 
 function readEntry(entry: unknown, index: number, bytes: Buffer | undefined, baseUrl: string): BundleEntry {
   const expression = `Bundle.entry[${index}]`;
-  if (!isRecord(entry) || !isRecord(entry['request'])) throw new InterlockError('structure-invalid', { expression: `${expression}.request`, detail: 'Each entry needs a request.' });
+  if (!isObject(entry) || !isObject(entry['request'])) throw new InterlockError('structure-invalid', { expression: `${expression}.request`, detail: 'Each entry needs a request.' });
   const { request, resource, fullUrl } = entry as { request: Record<string, unknown>; resource?: unknown; fullUrl?: unknown };
   const method = request['method'];
   const url = request['url'];
   if (typeof method !== 'string' || !methods.has(method)) throw new InterlockError('structure-invalid', { expression: `${expression}.request.method` });
   if (typeof url !== 'string') throw new InterlockError('structure-invalid', { expression: `${expression}.request.url` });
   const needsResource = method === 'POST' || method === 'PUT';
-  if (needsResource && (!isRecord(resource) || typeof resource['resourceType'] !== 'string')) throw new InterlockError('structure-invalid', { expression: `${expression}.resource` });
+  if (needsResource && (!isObject(resource) || typeof resource['resourceType'] !== 'string')) throw new InterlockError('structure-invalid', { expression: `${expression}.resource` });
   return {
     index,
     method,
@@ -61,8 +62,8 @@ function readEntry(entry: unknown, index: number, bytes: Buffer | undefined, bas
 }
 
 function patchIn(resource: unknown, bytes: Buffer | undefined, expression: string): { contentType: string; body: Buffer } {
-  if (isRecord(resource) && resource['resourceType'] === 'Parameters') return { contentType: 'application/fhir+json', body: bytes ?? Buffer.from(JSON.stringify(resource)) };
-  const { resourceType, contentType, data } = isRecord(resource) ? resource : {};
+  if (isObject(resource) && resource['resourceType'] === 'Parameters') return { contentType: 'application/fhir+json', body: bytes ?? Buffer.from(JSON.stringify(resource)) };
+  const { resourceType, contentType, data } = isObject(resource) ? resource : {};
   if (resourceType !== 'Binary' || typeof contentType !== 'string' || typeof data !== 'string') throw new InterlockError('structure-invalid', { expression: `${expression}.resource`, detail: 'A patch in a Bundle is a Binary or Parameters.' });
   return { contentType, body: Buffer.from(data, 'base64') };
 }
@@ -70,8 +71,4 @@ function patchIn(resource: unknown, bytes: Buffer | undefined, expression: strin
 function textOf<K extends string>(request: Record<string, unknown>, name: K): { [key in K]?: string } {
   const value = request[name];
   return (typeof value === 'string' ? { [name]: value } : {}) as { [key in K]?: string };
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

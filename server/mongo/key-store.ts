@@ -1,5 +1,6 @@
 import type { Connection, mongo } from 'mongoose';
 import type { KeyStore, WrappedKey } from '../kms/provider.ts';
+import { isDuplicateKey } from './errors.ts';
 
 type StoredKey = Omit<WrappedKey, 'wrapped'> & { readonly wrapped: mongo.Binary };
 
@@ -25,7 +26,7 @@ export class MongoKeyStore implements KeyStore {
       await this.#keys.insertOne({ ...key, wrapped: key.wrapped as unknown as mongo.Binary });
       return key;
     } catch (cause) {
-      if (!(cause instanceof Error && 'code' in cause && cause.code === 11000)) throw cause;
+      if (!isDuplicateKey(cause)) throw cause;
       const stored = await this.get(key._id);
       if (stored === undefined) throw cause;
       return stored;

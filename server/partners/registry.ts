@@ -5,6 +5,7 @@ import type { PartnerRefusal, Partners } from '../../channels/ports.ts';
 import { InterlockError } from '../../resources/outcome/error.ts';
 import type { AuditRecord } from '../audit/record.ts';
 import type { Keyring } from '../kms/keyring.ts';
+import { isDuplicateKey } from '../mongo/errors.ts';
 
 const certificateSchema = z.object({
   /** SHA-256, lower-case hex. */
@@ -77,7 +78,7 @@ export class PartnerRegistry implements Partners {
     try {
       await this.#partners.insertOne({ _id: this.#idOf(partner.name), vid: 1, sealed: this.#seal(partner, 1) }, durable);
     } catch (cause) {
-      throw isDuplicate(cause) ? new InterlockError('version-conflict', { detail: 'A partner of this name exists.', cause }) : cause;
+      throw isDuplicateKey(cause) ? new InterlockError('version-conflict', { detail: 'A partner of this name exists.', cause }) : cause;
     }
     return partner;
   }
@@ -187,7 +188,7 @@ export class PartnerRegistry implements Partners {
         const result = await this.#partners.updateOne({ _id, vid: document.vid }, { $set: { vid, sealed: this.#seal(partner, vid), ...(fingerprints.length > 0 ? { fingerprints } : {}) } }, durable);
         if (result.matchedCount === 1) return partner;
       } catch (cause) {
-        throw isDuplicate(cause) ? new InterlockError('version-conflict', { detail: 'The certificate belongs to another partner.', cause }) : cause;
+        throw isDuplicateKey(cause) ? new InterlockError('version-conflict', { detail: 'The certificate belongs to another partner.', cause }) : cause;
       } finally {
         this.#cache.clear();
       }
@@ -227,8 +228,4 @@ function day(text: string): string {
   const date = /^\d{4}-\d{2}-\d{2}$/.test(text) ? new Date(`${text}T00:00:00Z`) : undefined;
   if (date === undefined || Number.isNaN(date.getTime()) || !date.toISOString().startsWith(text)) throw new InterlockError('request-invalid', { detail: 'A day is written YYYY-MM-DD.' });
   return text;
-}
-
-function isDuplicate(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && error.code === 11000;
 }

@@ -63,12 +63,8 @@ export async function countUpTo(app: Connection, collection: string, filter: obj
 }
 
 /** MongoDB error code, where there is one. */
-export function mongoCode(error: unknown): number | undefined {
+function mongoCode(error: unknown): number | undefined {
   return error instanceof Error && 'code' in error && typeof error.code === 'number' ? error.code : undefined;
-}
-
-export function isDuplicateKey(error: unknown): boolean {
-  return mongoCode(error) === 11000;
 }
 
 /** True if the server certainly did not do the write: it answered with an error, other than one about acknowledging it. */

@@ -3,7 +3,8 @@ import type { Connection } from 'mongoose';
 import { InterlockError } from '../../resources/outcome/error.ts';
 import type { Log } from '../observe/log.ts';
 import { firstOrderAt, maxNodes, RecordingClock } from './clock.ts';
-import { isDuplicateKey, majority } from './driver.ts';
+import { majority } from './driver.ts';
+import { isDuplicateKey } from '../mongo/errors.ts';
 
 /** The lease of a writing process, as MongoDB holds it. Times are MongoDB's own, so that processes' clocks do not matter. */
 export interface EpochDocument {

@@ -7,10 +7,11 @@ import type { Log } from '../observe/log.ts';
 import { kindsSince, tokenScheme } from '../search/tokens.ts';
 import { firstOrderAt } from './clock.ts';
 import type { StoredDocument } from './document.ts';
-import { findBatch, isDuplicateKey, majority } from './driver.ts';
+import { findBatch, majority } from './driver.ts';
 import type { Epoch } from './epochs.ts';
 import type { Reader } from './reads.ts';
 import { reindexBatch, type ReindexParts } from './reindex.ts';
+import { isDuplicateKey } from '../mongo/errors.ts';
 
 /** A job that indexes what is stored already, as MongoDB holds it: it goes on where it was, in whichever process. */
 interface JobDocument {

@@ -1,6 +1,7 @@
 import { mongo, type Connection } from 'mongoose';
-import { isDuplicateKey, majority } from './driver.ts';
+import { majority } from './driver.ts';
 import { SharedCalls } from './shared-calls.ts';
+import { isDuplicateKey } from '../mongo/errors.ts';
 
 type Write = mongo.AnyBulkWriteOperation<{ _id: Buffer }>;
 

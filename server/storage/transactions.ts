@@ -3,7 +3,7 @@ import { mongo, type ClientSession, type Connection } from 'mongoose';
 import { InterlockError } from '../../resources/outcome/error.ts';
 import type { Keyring } from '../kms/keyring.ts';
 import type { StoreTransaction } from './contract.ts';
-import { hasLabel, isDuplicateKey, readFailure } from './driver.ts';
+import { hasLabel, readFailure } from './driver.ts';
 import type { ClaimQueue } from './claim-queue.ts';
 import type { Epoch } from './epochs.ts';
 import type { Files } from './files.ts';
@@ -12,6 +12,7 @@ import type { Links } from './links.ts';
 import type { Reader } from './reads.ts';
 import type { Searcher } from './search.ts';
 import { LostRace, type Writer } from './writes.ts';
+import { isDuplicateKey } from '../mongo/errors.ts';
 
 interface Parts {
   readonly app: Connection;

@@ -5,12 +5,13 @@ import type { VersionBody } from './body.ts';
 import { orderMs } from './clock.ts';
 import type { AuditOfWrite, PreparedWrite, SealedAuditEntry, UpdateTo, WriteResult } from './contract.ts';
 import type { DocumentCodec, StoredDocument } from './document.ts';
-import { findBatch, isDefiniteFailure, isDuplicateKey } from './driver.ts';
+import { findBatch, isDefiniteFailure } from './driver.ts';
 import type { Epoch } from './epochs.ts';
 import { Prepared } from './prepare.ts';
 import type { Reader } from './reads.ts';
 import { SharedWrites } from './shared-writes.ts';
 import { OpenVersion } from './version.ts';
+import { isDuplicateKey } from '../mongo/errors.ts';
 
 /** A write that lost against another inside a transaction; the whole transaction is repeated. */
 export class LostRace extends Error {

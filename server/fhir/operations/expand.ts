@@ -3,7 +3,7 @@ import { expand as expansionOf } from '../../../resources/terminology/expand.ts'
 import type { ResourceJson } from '../../storage/contract.ts';
 import { jsonResponse } from '../responses.ts';
 import type { Operation } from './operation.ts';
-import { defined, valueSetOf } from './terminology.ts';
+import { defined, valueSetOf, valueSetParameters } from './terminology.ts';
 
 /** The parameters that change an expansion and are told with it. */
 const told = ['filter', 'offset', 'count', 'activeOnly', 'includeDesignations', 'designation', 'excludeNotForUI', 'exclude-system', 'displayLanguage'] as const;
@@ -18,9 +18,7 @@ export const expand: Operation = {
   types: ['ValueSet'],
   affectsState: false,
   parameters: [
-    { name: 'url', type: 'uri', documentation: 'Canonical URL of the value set, optionally with |version' },
-    { name: 'valueSet', type: 'ValueSet', documentation: 'The value set itself' },
-    { name: 'valueSetVersion', type: 'string', documentation: 'Its version' },
+    ...valueSetParameters,
     { name: 'filter', type: 'string', documentation: 'Words that code, display or a designation contain' },
     { name: 'date', type: 'dateTime', documentation: 'Accepted and not used: definitions are the current ones' },
     { name: 'offset', type: 'integer', documentation: 'Codes to leave out from the start' },

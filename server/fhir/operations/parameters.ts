@@ -1,6 +1,7 @@
 import { isResourceType } from '../../../resources/definitions/index.ts';
 import { InterlockError } from '../../../resources/outcome/error.ts';
 import { parseResource } from '../../../resources/validate/index.ts';
+import { isObject } from '../../../resources/validate/rules.ts';
 import type { ResourceJson } from '../../storage/contract.ts';
 import type { Exchange } from '../exchange.ts';
 import type { Operation, OperationParameter } from './operation.ts';
@@ -58,7 +59,7 @@ export class OperationInput {
   object(name: string): Readonly<Record<string, unknown>> | undefined {
     const [value] = this.all(name);
     if (value === undefined) return undefined;
-    if (!isRecord(value)) throw badParameter(name);
+    if (!isObject(value)) throw badParameter(name);
     return value;
   }
 }
@@ -122,7 +123,7 @@ function entriesOf(parameters: ResourceJson): { name: string; value: unknown }[]
   if (given.length > maxParameters) throw new InterlockError('too-costly');
   return given.map((entry: unknown, index) => {
     const expression = `Parameters.parameter[${index}]`;
-    if (!isRecord(entry) || typeof entry['name'] !== 'string') throw new InterlockError('structure-invalid', { expression });
+    if (!isObject(entry) || typeof entry['name'] !== 'string') throw new InterlockError('structure-invalid', { expression });
     const key = Object.keys(entry).find((one) => one.startsWith('value') || one === 'resource' || one === 'part');
     if (key === undefined) throw new InterlockError('structure-invalid', { expression });
     return { name: entry['name'], value: entry[key] };
@@ -131,11 +132,7 @@ function entriesOf(parameters: ResourceJson): { name: string; value: unknown }[]
 
 /** True for JSON that says it is a resource of R4. */
 export function isResource(value: unknown): value is ResourceJson {
-  return isRecord(value) && typeof value['resourceType'] === 'string' && isResourceType(value['resourceType']);
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
+  return isObject(value) && typeof value['resourceType'] === 'string' && isResourceType(value['resourceType']);
 }
 
 function badParameter(name: string): InterlockError {

@@ -8,6 +8,7 @@ import { parseSearch } from '../../search/parse.ts';
 import type { StoredVersion } from '../../storage/contract.ts';
 import type { Exchange, FhirResponse } from '../exchange.ts';
 import { jsonResponse } from '../responses.ts';
+import type { OperationParameter } from './operation.ts';
 import type { OperationInput } from './parameters.ts';
 
 /** Terminology operations (https://hl7.org/fhir/R4/terminology-service.html) read posted content as their caller, by a search that is on record. */
@@ -45,6 +46,13 @@ export function givenResource<T extends TerminologyResource>(input: OperationInp
   assertValid(resource);
   return resource as unknown as T;
 }
+
+/** How a request names the value set that it is about, see {@link valueSetOf}. */
+export const valueSetParameters: readonly OperationParameter[] = [
+  { name: 'url', type: 'uri', documentation: 'Canonical URL of the value set, optionally with |version' },
+  { name: 'valueSet', type: 'ValueSet', documentation: 'The value set itself' },
+  { name: 'valueSetVersion', type: 'string', documentation: 'Its version' },
+];
 
 /**
  * The value set that a request is about: the instance, the one that came with it, or the one that it names; with all that

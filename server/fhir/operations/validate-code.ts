@@ -3,7 +3,7 @@ import { splitCanonical } from '../../../resources/terminology/source.ts';
 import { validateInCodeSystem, validateInValueSet, type CodeValidation } from '../../../resources/terminology/validate.ts';
 import type { FhirResponse } from '../exchange.ts';
 import type { Operation, OperationParameter } from './operation.ts';
-import { codingsOf, contentFor, defined, givenResource, instanceOf, parametersResponse, valueSetOf } from './terminology.ts';
+import { codingsOf, contentFor, defined, givenResource, instanceOf, parametersResponse, valueSetOf, valueSetParameters } from './terminology.ts';
 import type { OperationInput } from './parameters.ts';
 
 const common: readonly OperationParameter[] = [
@@ -25,9 +25,7 @@ export const validateCodeInValueSet: Operation = {
   types: ['ValueSet'],
   affectsState: false,
   parameters: [
-    { name: 'url', type: 'uri', documentation: 'Canonical URL of the value set, optionally with |version' },
-    { name: 'valueSet', type: 'ValueSet', documentation: 'The value set itself' },
-    { name: 'valueSetVersion', type: 'string', documentation: 'Its version' },
+    ...valueSetParameters,
     { name: 'system', type: 'uri', documentation: 'Code system of the code' },
     { name: 'systemVersion', type: 'string', documentation: 'Version of the code system' },
     ...common,
