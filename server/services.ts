@@ -7,10 +7,13 @@ import { InterlockError } from '../resources/outcome/error.ts';
 import { BreakGlass } from './access/break-glass.ts';
 import { ConsentRegistry } from './access/consent-registry.ts';
 import type { GuardServices } from './access/guard.ts';
+import { nameTokens } from './access/name-tokens.ts';
 import { OwnPatients } from './access/own-patients.ts';
 import { setCustomRoles } from './access/roles.ts';
 import { readRolesFile } from './access/roles-file.ts';
 import { TerminologyService } from './access/terminology.ts';
+import type { Alerts } from './alerts/alerts.ts';
+import { openAlerts } from './alerts/open.ts';
 import { Checkpoints } from './audit/checkpoints.ts';
 import { openFloodGuard, type FloodGuard } from './audit/flood.ts';
 import { AuditReader } from './audit/reader.ts';
@@ -101,24 +104,24 @@ export async function openServices(options: ServicesOptions): Promise<Services> 
     const values = { baseUrl: fhirBaseUrl, zone: config.zone };
     const epoch = opened(await Epoch.open({ app: mongo.app, log }), async (part) => part.close());
     let checkpoints: Checkpoints | undefined;
-    const audit = opened(await openAuditTrail({ audit: mongo.audit, keyring, tenant: defaultTenant, epochId: epoch.id, log, flush: { appendTimeoutMs: config.auditAppendTimeoutMs, maxQueuedEntries: config.auditMaxQueuedEntries }, onAppended: (entries) => checkpoints?.count(entries), onFenced: () => options.onFatal(new InterlockError('audit-unavailable')) }), async (part) => part.close());
+    let watch: Alerts | undefined;
+    const audit = opened(await openAuditTrail({ audit: mongo.audit, keyring, tenant: defaultTenant, epochId: epoch.id, log, flush: { appendTimeoutMs: config.auditAppendTimeoutMs, maxQueuedEntries: config.auditMaxQueuedEntries }, onAppended: (entries) => checkpoints?.count(entries), onRecorded: (entries) => watch?.take(entries), onFenced: () => options.onFatal(new InterlockError('audit-unavailable')) }), async (part) => part.close());
+    const auditReader = new AuditReader({ audit: mongo.audit, keyring, tenant: defaultTenant, site: { baseUrl: fhirBaseUrl, site: new URL(config.baseUrl).host } });
+    const alerts = (watch = opened(await openAlerts({ config, app: mongo.app, keyring, audit, reader: auditReader, pki, log, nowMs }), async (part) => part.close()));
     const witnesses = opened(openWitnesses({ audit: mongo.audit, log, progressFile: join(config.dataDir, 'audit-witness.json'), ...(config.auditWitnessDir === undefined ? {} : { directory: config.auditWitnessDir }), ...(config.auditWitnessUrl === undefined ? {} : { url: config.auditWitnessUrl }) }), async (part) => part.close());
-    const signed = (checkpoints = opened(await Checkpoints.open({ audit: mongo.audit, keyring, tenant: defaultTenant, keysDir: config.keysDir, log, intervalMs: options.serve ? config.auditCheckpointIntervalS * 1000 : 0, onCheckpoint: () => witnesses.notify() }), async (part) => part.close()));
+    const signed = (checkpoints = opened(await Checkpoints.open({ audit: mongo.audit, keyring, tenant: defaultTenant, keysDir: config.keysDir, log, intervalMs: options.serve ? config.auditCheckpointIntervalS * 1000 : 0, onCheckpoint: () => witnesses.notify(), onFault: (what) => alerts.signal('verification-failed', what) }), async (part) => part.close()));
     await audit.record(serverRecord('start', nowMs()));
     for (const [use, count] of keyUse) await audit.record(keyRecord(use, count, nowMs()));
     const store = opened(openStore({ app: mongo.app, keyring, tenant: defaultTenant, epoch, audit, log, values, indexing: { onJob: async (event) => audit.record(serverRecord(event, nowMs())) } }), async (part) => part.close());
     // The embedded database is this process's alone: what a killed one left is repaired before anything is served.
     if (mongo.embedded !== undefined) await store.repair({ alone: true });
     await store.indexes.open();
-    const auditReader = new AuditReader({ audit: mongo.audit, keyring, tenant: defaultTenant, site: { baseUrl: fhirBaseUrl, site: new URL(config.baseUrl).host } });
+    await alerts.start(nameTokens({ store, keyring, nowMs }));
     const flood = opened(openFloodGuard({ trail: audit }), async (part) => part.close());
     const partners = new PartnerRegistry({ connection: mongo.app, keyring, audit: async (record) => audit.record(record), isRevoked: (serial) => pki.isRevoked(serial) });
     const terminology = new TerminologyService(store);
     const consents = new ConsentRegistry({ store, values, nowMs, otherwise: config.consentDefault, organizations: new Map(config.consentOrganizations) });
-    const breakGlass = new BreakGlass({ app: mongo.app, keyring, audit, nowMs, onAlert: async ({ id, atMs }) => {
-      log.warn('The glass was broken: a review is due');
-      await mongo.app.collection('alerts').insertOne({ kind: 'break-glass', at: new Date(atMs), about: id }, { writeConcern: { w: 'majority', j: true } });
-    } });
+    const breakGlass = new BreakGlass({ app: mongo.app, keyring, audit, nowMs, onAlert: async () => alerts.flush() });
     const guard: GuardServices = { store, consents, breakGlass, audit, auditEvents: auditReader, nowMs, values, terminology, integrity: config.referenceIntegrity, ownPatients: new OwnPatients({ store, nowMs, values }) };
     const auth = opened(await createAuth({ app: mongo.app, keyring, audit, guard, issuer: `${config.baseUrl}/oauth2`, fhirBaseUrl, log, nowMs, lifetimes: lifetimesOf(config), ownClients: docsClient(config.baseUrl), ...(config.ssoFile === undefined ? {} : { sso: readSsoFile(config.ssoFile) }), keySets: { allowedHosts: config.jwksHosts, allowInsecureLoopback: config.allowInsecureJwks, ca: [pki.caPem] }, requireDpopNonce: config.requireDpopNonce, maxPendingClients: config.maxPendingClients, pki, partnerOf: async (socket) => partnerNameOf(pki, socket) }), async (part) => part.close());
     const channels = opened(
@@ -142,7 +145,7 @@ export async function openServices(options: ServicesOptions): Promise<Services> 
     opened(keepPurged(channels, config.inboxRetentionS * 1000, log), (timer) => clearInterval(timer));
     pki.onChange(() => channels.setTls(pki.tlsOptions('required')));
     return {
-      ...guard, breakGlass, terminology, config, log, pki, mongo, keyring, store, audit, flood, partners, auth, channels, auditReader, checkpoints: signed,
+      ...guard, alerts, breakGlass, terminology, config, log, pki, mongo, keyring, store, audit, flood, partners, auth, channels, auditReader, checkpoints: signed,
       auditConnection: mongo.audit, keysDir: config.keysDir, tenant: defaultTenant, clients: auth.clients, initialTokens: auth.initialTokens, softwareIssuers: auth.softwareIssuers, people: auth.people, apps: auth.apps, createLaunch: (launch) => auth.createLaunch(launch), fhirBaseUrl, warnings: mongo.warnings,
       issueOperatorCertificate: () => void pki.issueOperatorCertificate(),
       close: async () => {

@@ -24,8 +24,16 @@ export interface AuditTrailOptions {
   readonly flush?: FlushOptions;
   /** Told how many entries became durable. */
   readonly onAppended?: (entries: number) => void;
+  /** Told of records that became durable, or that will because their writes have happened. Must not take long: answers wait for it. */
+  readonly onRecorded?: (entries: readonly RecordedEntry[]) => void;
   /** Called once if the stream turns out to be written by somebody else, or a backlog of committed writes cannot be held: stop the process. */
   readonly onFenced?: () => void;
+}
+
+/** A record, and the id of its entry. */
+export interface RecordedEntry {
+  readonly id: Buffer;
+  readonly record: AuditRecord;
 }
 
 /** The audit trail of one process: seals records, and writes them to its own stream. */
@@ -74,7 +82,11 @@ export async function openAuditTrail(options: AuditTrailOptions): Promise<OpenAu
 
   const toBlockEntry = async (entry: PreparedEntry, recovered: boolean): Promise<BlockEntry> => {
     const b = entry.sealed.subarray(idBytes);
-    const record = records.get(entry.sealed) ?? (await openEntry(keyring, tenant, entry.id, b));
+    let record = records.get(entry.sealed);
+    if (record === undefined) {
+      record = await openEntry(keyring, tenant, entry.id, b);
+      records.set(entry.sealed, record);
+    }
     return { i: entry.id, x: tokens.ofRecord(record), b, ...(recovered ? { r: true } : {}) };
   };
 
@@ -92,6 +104,14 @@ export async function openAuditTrail(options: AuditTrailOptions): Promise<OpenAu
     return ready;
   };
 
+  const told = (entries: readonly PreparedEntry[], mode: 'plain' | 'committed' | 'recovered'): void => {
+    if (options.onRecorded === undefined) return;
+    options.onRecorded(entries.map(({ id, sealed }) => {
+      const record = records.get(sealed)!;
+      return { id, record: mode === 'recovered' ? { ...record, recovered: true } : record };
+    }));
+  };
+
   const enqueue = async (entries: readonly PreparedEntry[], mode: 'plain' | 'committed' | 'recovered'): Promise<void> => {
     const committed = mode === 'committed';
     if (closing) throw new InterlockError(committed ? 'outcome-unknown' : 'audit-unavailable');
@@ -99,8 +119,14 @@ export async function openAuditTrail(options: AuditTrailOptions): Promise<OpenAu
     preparing.add(ready);
     try {
       const blockEntries = await ready;
-      await writer.append(blockEntries, committed);
+      try {
+        await writer.append(blockEntries, committed);
+      } catch (cause) {
+        if (committed) told(entries, mode);
+        throw cause;
+      }
       options.onAppended?.(blockEntries.length);
+      told(entries, mode);
     } finally {
       preparing.delete(ready);
     }

@@ -1,5 +1,6 @@
 import type { Connection } from 'mongoose';
 import type { Channels } from '../../channels/run.ts';
+import type { Alerts } from '../alerts/alerts.ts';
 import type { Checkpoints } from '../audit/checkpoints.ts';
 import type { BreakGlass } from '../access/break-glass.ts';
 import type { AuditReader } from '../audit/reader.ts';
@@ -17,6 +18,7 @@ import type { OpenStore } from '../storage/store.ts';
 
 /** What commands work on: the running server's own parts. */
 export interface CommandServices {
+  readonly alerts: Alerts;
   readonly breakGlass: BreakGlass;
   readonly clients: Clients;
   readonly initialTokens: InitialTokens;

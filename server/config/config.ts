@@ -55,7 +55,13 @@ function complete(values: Config, warnings: string[]): Config {
   const given: string | undefined = values.baseUrl;
   if (isWildcard && given === undefined) warnings.push(`${variableOf('host')} is a wildcard: set ${variableOf('baseUrl')} to the URL that clients use. Until then it is that of localhost.`);
   const host = isWildcard ? 'localhost' : values.host.includes(':') ? `[${values.host}]` : values.host;
-  return { ...values, dataDir: resolve(values.dataDir), keysDir: resolve(values.keysDir), ...(values.rolesFile === undefined ? {} : { rolesFile: resolve(values.rolesFile) }), ...(values.ssoFile === undefined ? {} : { ssoFile: resolve(values.ssoFile) }), baseUrl: given ?? `https://${host}:${values.port}` };
+  return { ...values, dataDir: resolve(values.dataDir), keysDir: resolve(values.keysDir), ...filesOf(values), baseUrl: given ?? `https://${host}:${values.port}` };
+}
+
+/** Options that name files, made absolute. */
+function filesOf(values: Config): Partial<Config> {
+  const names = ['rolesFile', 'ssoFile', 'alertRulesFile', 'alertNetworksFile', 'outboundCaFile'] as const;
+  return Object.fromEntries(names.flatMap((name) => (values[name] === undefined ? [] : [[name, resolve(values[name])]])));
 }
 
 function refuseContradictions(config: Config): void {

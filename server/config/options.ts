@@ -37,6 +37,8 @@ const verdicts = (doc: string) =>
 
 const mongoUri = (env: string, doc: string) => option<string | undefined>(z.string().regex(/^mongodb(?:\+srv)?:\/\/.{1,4096}$/).optional(), 'a mongodb:// or mongodb+srv:// URI', undefined, doc, env);
 
+const syslogServer = (doc: string) => option<string | undefined>(z.string().regex(/^(?:\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]{1,253}):[1-9]\d{0,4}$/).optional(), 'a host with a port, such as siem.example:6514', undefined, doc);
+
 const logLevels = ['fatal', 'error', 'warn', 'info', 'debug'] as const;
 
 const minuteS = 60;
@@ -104,6 +106,12 @@ export const options = {
   auditCheckpointIntervalS: integer(1, 60, 60, 'Longest time that an audit entry stays without a signed checkpoint. One is made after 10,000 entries in any case.'),
   auditWitnessDir: optionalText('Directory that each checkpoint of the audit trail is written to once: a mount of another machine.'),
   auditWitnessUrl: option<string | undefined>(z.url({ protocol: /^https$/ }).max(2_000).optional(), 'an https:// URL', undefined, 'Where each checkpoint of the audit trail is posted as JSON, again until it is answered with 2xx.'),
+  alertRulesFile: optionalText('JSON file that changes the rules of alerts; see docs/operating/alerts.md. Read at start; a mistake in it is a refusal to start.'),
+  alertNetworksFile: optionalText('File of address blocks with their countries, one `block,country` a line: new countries are then told of, not only new networks.'),
+  alertWebhookUrl: option<string | undefined>(z.url({ protocol: /^https$/ }).max(2_000).optional(), 'an https:// URL', undefined, 'Where each alert is posted, signed, without patient data.'),
+  alertSyslog: syslogServer('Syslog server that gets each alert over TLS (RFC 5425), without patient data.'),
+  outboundCaFile: optionalText('PEM file of authorities that certificates of servers outside may come from, besides the well-known ones and this installation\'s own.'),
+  outboundCertificate: flag(false, 'Show a client certificate of this installation\'s authority to syslog servers, webhooks and audit repositories (`service/client.crt` in the keys directory).'),
   auditMaxQueuedEntries: integer(100, 1_000_000, 20_000, 'Audit entries that may wait for the audit store; beyond it 503.'),
 } as const satisfies Record<string, Option<unknown>>;
 

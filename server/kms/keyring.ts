@@ -4,11 +4,11 @@ import type { KeyAccessListener, KeyProvider, KeyStore, WrappedKey } from './pro
 import { open, seal } from './seal.ts';
 
 /** What a sealing key is for. Content of different purposes never shares a key. */
-export const sealPurposes = ['resource', 'columns', 'audit', 'inbox', 'file', 'people', 'oauth', 'partner', 'cursor'] as const;
+export const sealPurposes = ['resource', 'columns', 'audit', 'inbox', 'file', 'people', 'oauth', 'partner', 'cursor', 'alert'] as const;
 export type SealPurpose = (typeof sealPurposes)[number];
 
 /** What a keyed hash is for: logical ids, search tokens, claims, whole-document MACs, and the same for other stores. */
-export const macPurposes = ['id', 'token', 'claim', 'document', 'audit-token', 'audit-block', 'inbox-token', 'people-token', 'oauth-token', 'partner-token'] as const;
+export const macPurposes = ['id', 'token', 'claim', 'document', 'audit-token', 'audit-block', 'inbox-token', 'people-token', 'oauth-token', 'partner-token', 'alert-token'] as const;
 export type MacPurpose = (typeof macPurposes)[number];
 
 /** The tenant of an installation that has only one. */

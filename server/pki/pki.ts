@@ -25,8 +25,8 @@ export interface PkiOptions {
   readonly nowMs?: () => number;
 }
 
-/** Files of the command line's client certificate. */
-export interface OperatorCertificateFiles {
+/** Files of a client certificate of this installation's own. */
+export interface ClientCertificateFiles {
   readonly certificateFile: string;
   readonly keyFile: string;
   readonly caFile: string;
@@ -122,18 +122,13 @@ export class Pki {
   }
 
   /** The command line's client certificate in `operator/` of the keys directory; made or renewed if need be. */
-  issueOperatorCertificate(): OperatorCertificateFiles {
-    const directory = join(this.#options.keysDir, 'operator');
-    ensurePrivateDir(directory);
-    const files = { certificateFile: join(directory, 'client.crt'), keyFile: join(directory, 'client.key'), caFile: join(directory, 'ca.crt') };
-    const isUsable = Object.values(files).every(existsSync) && this.#isCurrent(readFileSync(files.certificateFile, 'utf8'));
-    if (!isUsable) {
-      const issued = issueCertificate(this.#authority, { commonName: operatorName, organizationalUnit: 'operator', usages: ['client'], validDays: clientValidDays });
-      writeFileAtomic(files.keyFile, issued.keyPem);
-      writeFileAtomic(files.certificateFile, issued.certificatePem);
-    }
-    writeFileAtomic(files.caFile, this.caPem);
-    return files;
+  issueOperatorCertificate(): ClientCertificateFiles {
+    return this.#issueClientFiles('operator', operatorName);
+  }
+
+  /** The certificate that this server shows where it is the client, in `service/` of the keys directory; made or renewed if need be. It opens no door here. */
+  issueServiceCertificate(): ClientCertificateFiles {
+    return this.#issueClientFiles('service', 'interlock');
   }
 
   /** Revokes a certificate by serial number (hex), for this and every other process at once. @throws InterlockError `request-invalid` */
@@ -180,6 +175,20 @@ export class Pki {
 
   #announce(): void {
     for (const listener of this.#changeListeners) this.#attempt('tell of a change', listener);
+  }
+
+  #issueClientFiles(organizationalUnit: 'operator' | 'service', commonName: string): ClientCertificateFiles {
+    const directory = join(this.#options.keysDir, organizationalUnit);
+    ensurePrivateDir(directory);
+    const files = { certificateFile: join(directory, 'client.crt'), keyFile: join(directory, 'client.key'), caFile: join(directory, 'ca.crt') };
+    const isUsable = Object.values(files).every(existsSync) && this.#isCurrent(readFileSync(files.certificateFile, 'utf8'));
+    if (!isUsable) {
+      const issued = issueCertificate(this.#authority, { commonName, organizationalUnit, usages: ['client'], validDays: clientValidDays });
+      writeFileAtomic(files.keyFile, issued.keyPem);
+      writeFileAtomic(files.certificateFile, issued.certificatePem);
+    }
+    writeFileAtomic(files.caFile, this.caPem);
+    return files;
   }
 
   #isCurrent(certificatePem: string): boolean {

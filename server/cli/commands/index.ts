@@ -1,4 +1,5 @@
 import type { Command } from '../command.ts';
+import { alertCommands } from './alerts.ts';
 import { appCommands } from './apps.ts';
 import { auditCommands } from './audit.ts';
 import { auditProofCommands } from './audit-proof.ts';
@@ -12,4 +13,4 @@ import { roleCommands } from './roles.ts';
 import { userCommands } from './users.ts';
 
 /** Every command of the command line, in the order in which help lists them. */
-export const commands: readonly Command[] = [...clientCommands, ...appCommands, ...clientReviewCommands, ...userCommands, ...partnerCommands, ...channelCommands, ...indexCommands, ...roleCommands, ...breakGlassCommands, ...auditCommands, ...auditProofCommands];
+export const commands: readonly Command[] = [...clientCommands, ...appCommands, ...clientReviewCommands, ...userCommands, ...partnerCommands, ...channelCommands, ...indexCommands, ...roleCommands, ...breakGlassCommands, ...alertCommands, ...auditCommands, ...auditProofCommands];
