@@ -42,13 +42,6 @@ export async function* queryRecords(reader: AuditReader, filter: RecordFilter): 
   }
 }
 
-/** AuditEvents of the records that meet a filter, one JSON line each, with its line feed. */
-export async function* exportNdjson(reader: AuditReader, filter: RecordFilter): AsyncGenerator<string> {
-  for await (const entry of queryRecords(reader, { limit: Infinity, ascending: true, ...filter })) {
-    for (const event of reader.render(entry)) yield `${JSON.stringify(event)}\n`;
-  }
-}
-
 /** A record as a row of a table: strings only. */
 export interface RecordRow {
   readonly time: string;

@@ -1,10 +1,11 @@
 import type { Connection } from 'mongoose';
 import type { Channels } from '../../channels/run.ts';
 import type { Alerts } from '../alerts/alerts.ts';
+import type { Retention } from '../audit/archive-open.ts';
 import type { Checkpoints } from '../audit/checkpoints.ts';
 import type { BreakGlass } from '../access/break-glass.ts';
 import type { AuditReader } from '../audit/reader.ts';
-import type { AuditTrail } from '../audit/record.ts';
+import type { AuditRecord, AuditTrail } from '../audit/record.ts';
 import type { AppAccess } from '../auth/app-access.ts';
 import type { Clients } from '../auth/clients.ts';
 import type { NewLaunch } from '../auth/launch.ts';
@@ -33,6 +34,7 @@ export interface CommandServices {
   readonly audit: AuditTrail;
   readonly auditReader: AuditReader;
   readonly checkpoints: Checkpoints;
+  readonly retention: Retention;
   readonly store: Pick<OpenStore, 'indexes'>;
   readonly auditConnection: Connection;
   readonly keyring: Keyring;
@@ -53,6 +55,8 @@ export interface CommandOption {
   readonly readsFile?: boolean;
   /** The value names where results go: stays on this side. */
   readonly local?: boolean;
+  /** Of such a one: nothing may be there yet. */
+  readonly isNew?: boolean;
 }
 
 /** What a command is given: everything as text, files by content. */
@@ -80,6 +84,21 @@ export interface CommandResult {
   readonly files?: readonly { readonly name: string; readonly contentBase64: string; readonly mode: number }[];
   /** True: what was asked for was found wanting; the exit code says so. */
   readonly failed?: boolean;
+  /** What the audit entry says beyond the command's name: what was asked, and whose data were shown. */
+  readonly about?: CommandFacts;
+}
+
+/** What the audit entry of a command can say. */
+export type CommandFacts = Pick<AuditRecord, 'query' | 'patients' | 'entities'>;
+
+/** What a command can do while it runs. */
+export interface CommandRun {
+  /** Shows progress: work done and, if known, in all. */
+  readonly tell: (done: number, total?: number) => void;
+  /** Makes an entry of its own durable before anything is sent; it has the request id of the command's. */
+  readonly record: (interaction: string, facts: CommandFacts) => Promise<void>;
+  /** Sends the next bytes of a file under `--out` (of `--out` itself if the name is empty), as fast as they are taken. Audit before. */
+  readonly send: (name: string, chunk: Uint8Array) => Promise<void>;
 }
 
 /** A command of the command line. */
@@ -90,8 +109,8 @@ export interface Command {
   /** Positional arguments in commander's notation, such as `<name>`. */
   readonly args?: readonly string[];
   readonly options?: readonly CommandOption[];
-  /** @param tell shows progress: work done and, if known, in all */
-  readonly run: (services: CommandServices, input: CommandInput, tell: (done: number, total?: number) => void) => Promise<CommandResult>;
+  /** @param tell as in `run` */
+  readonly run: (services: CommandServices, input: CommandInput, tell: CommandRun['tell'], run: CommandRun) => Promise<CommandResult>;
 }
 
 /** An option's text. */

@@ -1,11 +1,12 @@
 import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
 import { TLSSocket } from 'node:tls';
 import express, { type Request, type RequestHandler, type Response, type Router } from 'express';
 import { z } from 'zod';
 import { InterlockError } from '../../resources/outcome/error.ts';
 import { toOperationOutcome } from '../../resources/outcome/render.ts';
 import { peerOf } from '../pki/tls.ts';
-import type { CommandInput, CommandResult, CommandServices } from './command.ts';
+import type { CommandInput, CommandResult, CommandRun, CommandServices } from './command.ts';
 import { commands } from './commands/index.ts';
 import { errorOf } from './error-of.ts';
 
@@ -23,7 +24,8 @@ const maxCommandSizeBytes = 80 * 1024 * 1024;
 
 /**
  * Where the command line reaches the running server: from the same machine only, and only with the operator's
- * certificate from the keys directory. The answer is a line of JSON for each bit of progress, then one for the result.
+ * certificate from the keys directory. The answer is a line of JSON for each bit of progress and for each piece of a file,
+ * then one for the result.
  */
 export function commandEndpoint(services: CommandServices): Router {
   const router = express.Router();
@@ -47,7 +49,12 @@ export function commandEndpoint(services: CommandServices): Router {
       // Nothing of a stranger's is read.
       const { command, ...input } = inputSchema.parse(await bodyOf(parse, request, response));
       const known = Object.fromEntries(Object.entries(input).filter(([, value]) => value !== undefined)) as unknown as CommandInput;
-      const result = await runCommand(services, command, known, (done, total) => write({ progress: { done, total } }));
+      const result = await runCommand(services, command, known, {
+        tell: (done, total) => void write({ progress: { done, total } }),
+        send: async (name, chunk) => {
+          if (!write({ chunk: { name, contentBase64: Buffer.from(chunk).toString('base64') } })) await drained(response);
+        },
+      });
       write({ result });
     } catch (error) {
       write({ error: errorOf(error) });
@@ -61,7 +68,7 @@ export function commandEndpoint(services: CommandServices): Router {
  * Runs a command and audits it: its name and the names of its options, never their values. Without an audit trail, nothing runs.
  * @throws InterlockError
  */
-export async function runCommand(services: CommandServices, name: string, input: CommandInput, tell: (done: number, total?: number) => void): Promise<CommandResult> {
+export async function runCommand(services: CommandServices, name: string, input: CommandInput, ways: Pick<CommandRun, 'tell' | 'send'>): Promise<CommandResult> {
   const command = commands.find((one) => one.name === name);
   services.audit.assertAvailable();
   const about = {
@@ -75,15 +82,27 @@ export async function runCommand(services: CommandServices, name: string, input:
   let result: CommandResult;
   try {
     if (command === undefined) throw new InterlockError('request-invalid', { detail: 'There is no such command.' });
-    result = await command.run(services, input, tell);
+    const record: CommandRun['record'] = async (interaction, facts) => services.audit.record({ ...about, ...facts, interaction, action: 'R', at: services.nowMs(), outcome: '0' });
+    result = await command.run(services, input, ways.tell, { ...ways, record });
   } catch (error) {
     const code = error instanceof InterlockError ? error.code : 'internal';
     await services.audit.record({ ...about, at: services.nowMs(), outcome: code === 'internal' ? '8' : '4', error: code, ...(error instanceof InterlockError && error.options.rule !== undefined ? { rule: error.options.rule } : {}) });
     throw error;
   }
   // It has happened: should the audit fail now, the entry is kept until it is durable.
-  await services.audit.appendCommitted([services.audit.prepare({ ...about, at: services.nowMs(), outcome: '0' })]);
+  await services.audit.appendCommitted([services.audit.prepare({ ...about, ...result.about, at: services.nowMs(), outcome: '0' })]);
   return result;
+}
+
+/** @throws InterlockError `unavailable` once nobody listens any more */
+async function drained(response: Response): Promise<void> {
+  const closed = new AbortController();
+  try {
+    if (!response.destroyed) await Promise.race([once(response, 'drain', { signal: closed.signal }), once(response, 'close', { signal: closed.signal })]);
+  } finally {
+    closed.abort();
+  }
+  if (response.destroyed) throw new InterlockError('unavailable', { detail: 'The command line went away.' });
 }
 
 async function bodyOf(parse: RequestHandler, request: Request, response: Response): Promise<unknown> {

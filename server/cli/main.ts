@@ -6,6 +6,7 @@ import { Command as Commander, CommanderError } from 'commander';
 import type { Command, CommandInput, CommandOption, CommandResult } from './command.ts';
 import { commands } from './commands/index.ts';
 import { errorOf } from './error-of.ts';
+import { assertNew, NewFile } from './new-file.ts';
 import { renderResult } from './render.ts';
 import { execute } from './transport.ts';
 
@@ -52,9 +53,22 @@ function addOption(sub: Commander, option: CommandOption): void {
 async function run(command: Command, args: readonly (string | undefined)[], given: Record<string, string | true | string[]>): Promise<number> {
   const { json, ...options } = given;
   let result: CommandResult;
+  const received = new Map<string, NewFile>();
   try {
-    result = await execute(command.name, inputOf(command, args, options), progress);
+    const { out } = options;
+    if (typeof out === 'string' && command.options?.some((option) => option.isNew === true)) assertNew(out);
+    result = await execute(command.name, inputOf(command, args, options), {
+      tell: progress,
+      send: async (name, chunk) => {
+        let file = received.get(name);
+        if (file === undefined) received.set(name, (file = await NewFile.create(pathOf(String(out), name))));
+        await file.write(chunk);
+      },
+    });
+    for (const file of received.values()) await file.complete();
   } catch (error) {
+    // Half a file is none.
+    for (const file of received.values()) await file.discard();
     const { code, message } = errorOf(error);
     if (json === true) console.log(JSON.stringify({ error: { code, message } }));
     else console.error(`interlock: ${message}`);
@@ -92,10 +106,14 @@ function optionName(flags: string): string {
   return flags.replace(/^--([a-z0-9-]+).*$/, '$1').replaceAll(/-([a-z])/g, (_all, letter: string) => letter.toUpperCase());
 }
 
+function pathOf(out: string, name: string): string {
+  return name === '' ? out : join(out, name);
+}
+
 function writeFiles(result: CommandResult, out: unknown): void {
   if (result.files === undefined || typeof out !== 'string') return;
   for (const { name, contentBase64, mode } of result.files) {
-    const path = name === '' ? out : join(out, name);
+    const path = pathOf(out, name);
     mkdirSync(dirname(path), { recursive: true });
     writeFileSync(path, Buffer.from(contentBase64, 'base64'), { mode });
   }

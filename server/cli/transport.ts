@@ -1,4 +1,5 @@
 import { existsSync, readFileSync } from 'node:fs';
+import type { IncomingMessage } from 'node:http';
 import { request } from 'node:https';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -6,22 +7,22 @@ import { InterlockError } from '../../resources/outcome/error.ts';
 import { catalogue, type ErrorCode } from '../../resources/outcome/catalogue.ts';
 import { loadConfig, type Config } from '../config/config.ts';
 import { isDataDirUsed } from '../mongo/data-lock.ts';
-import type { CommandInput, CommandResult } from './command.ts';
+import type { CommandInput, CommandResult, CommandRun } from './command.ts';
 
-type Tell = (done: number, total?: number) => void;
+type Ways = Pick<CommandRun, 'tell' | 'send'>;
 
 /**
  * Has a command run: by the server if it is up, else by the same parts in this process, which then holds the data
  * directory's lock.
  * @throws InterlockError
  */
-export async function execute(name: string, input: CommandInput, tell: Tell): Promise<CommandResult> {
+export async function execute(name: string, input: CommandInput, ways: Ways): Promise<CommandResult> {
   const { config } = loadConfig(process.env);
-  return (await byServer(config, name, input, tell)) ?? (await headless(config, name, input, tell));
+  return (await byServer(config, name, input, ways)) ?? (await headless(config, name, input, ways));
 }
 
 /** @returns undefined if no server listens */
-async function byServer(config: Config, name: string, input: CommandInput, tell: Tell): Promise<CommandResult | undefined> {
+async function byServer(config: Config, name: string, input: CommandInput, ways: Ways): Promise<CommandResult | undefined> {
   const directory = join(config.keysDir, 'operator');
   const [cert, key, ca] = ['client.crt', 'client.key', 'ca.crt'].map((file) => join(directory, file)) as [string, string, string];
   if (![cert, key, ca].every(existsSync)) return undefined;
@@ -35,15 +36,10 @@ async function byServer(config: Config, name: string, input: CommandInput, tell:
           reject(new InterlockError('certificate-required', { detail: 'The server refused the operator certificate; was it started with the same keys directory, on this machine?' }));
           return;
         }
-        createInterface({ input: response })
-          .on('line', (line) => {
-            const message = JSON.parse(line) as { progress?: { done: number; total?: number }; result?: CommandResult; error?: { code: string; message: string } };
-            if (message.progress !== undefined) tell(message.progress.done, message.progress.total);
-            if (message.result !== undefined) resolve(message.result);
-            if (message.error !== undefined) reject(new RemoteError(message.error));
-          })
-          .on('error', (cause) => reject(new InterlockError('unavailable', { detail: 'The connection to the server broke.', cause })))
-          .on('close', () => reject(new InterlockError('unavailable', { detail: 'The server ended before it answered.' })));
+        answered(response, ways).then(resolve, (cause: unknown) => {
+          response.destroy();
+          reject(cause instanceof InterlockError ? cause : new InterlockError('unavailable', { detail: 'The connection to the server broke.', cause }));
+        });
       },
     );
     sent.on('error', (error: NodeJS.ErrnoException) => {
@@ -54,7 +50,21 @@ async function byServer(config: Config, name: string, input: CommandInput, tell:
   });
 }
 
-async function headless(config: Config, name: string, input: CommandInput, tell: Tell): Promise<CommandResult> {
+/** Takes the server's lines one by one: while a piece of a file is being written, no more are read. */
+async function answered(response: IncomingMessage, { tell, send }: Ways): Promise<CommandResult> {
+  let result: CommandResult | undefined;
+  for await (const line of createInterface({ input: response })) {
+    const message = JSON.parse(line) as { progress?: { done: number; total?: number }; chunk?: { name: string; contentBase64: string }; result?: CommandResult; error?: { code: string; message: string } };
+    if (message.progress !== undefined) tell(message.progress.done, message.progress.total);
+    if (message.chunk !== undefined) await send(message.chunk.name, Buffer.from(message.chunk.contentBase64, 'base64'));
+    if (message.error !== undefined) throw new RemoteError(message.error);
+    result ??= message.result;
+  }
+  if (result === undefined) throw new InterlockError('unavailable', { detail: 'The server ended before it answered.' });
+  return result;
+}
+
+async function headless(config: Config, name: string, input: CommandInput, ways: Ways): Promise<CommandResult> {
   // A mistyped directory must not become a new, empty installation.
   if (!isDataDirUsed(config.dataDir)) throw new InterlockError('config-invalid', { detail: 'No server has run in this data directory: start one (npm start), or set INTERLOCK_DATA_DIR and INTERLOCK_KEYS_DIR to its directories.' });
   // Loaded only here: with a server running, the command line stays quick.
@@ -62,7 +72,7 @@ async function headless(config: Config, name: string, input: CommandInput, tell:
   const note = (line: string): void => void process.stderr.write(`${line}\n`);
   const services = await openServices({ config, log: createLog('error'), serve: false, onProgress: note, onFatal: () => process.exit(1) });
   try {
-    return await runCommand(services, name, input, tell);
+    return await runCommand(services, name, input, ways);
   } finally {
     await services.close();
   }

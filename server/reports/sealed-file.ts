@@ -1,5 +1,4 @@
 import { createCipheriv, randomBytes, scrypt } from 'node:crypto';
-import { open, unlink } from 'node:fs/promises';
 import { ReadableStream } from 'node:stream/web';
 import { promisify } from 'node:util';
 import { Encrypter, Stanza, type Recipient } from 'age-encryption';
@@ -49,24 +48,7 @@ function passphraseRecipient(passphrase: string): Recipient {
 
 const scryptOf = promisify<string, Buffer, number, object, Buffer>(scrypt as never);
 
-/**
- * Writes a stream to a new file that only its owner can read. What could not be completed is removed.
- * @throws the file system's error; `EEXIST` if there is a file of this name already
- */
-export async function writeNewFile(path: string, content: AsyncIterable<Uint8Array>): Promise<void> {
-  const file = await open(path, 'wx', 0o600);
-  try {
-    for await (const chunk of content) await file.writeFile(chunk);
-    await file.sync();
-    await file.close();
-  } catch (error) {
-    await file.close().catch(() => undefined);
-    await unlink(path).catch(() => undefined);
-    throw error;
-  }
-}
-
-/** Lines (or any texts) as UTF-8 bytes, gathered into chunks of about 64 KiB. */
+/** Text as UTF-8 bytes, gathered into chunks of about 64 KiB. */
 export async function* bytesOf(texts: AsyncIterable<string> | Iterable<string>): AsyncGenerator<Uint8Array> {
   let parts: string[] = [];
   let length = 0;

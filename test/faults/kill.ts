@@ -1,4 +1,4 @@
-import { closeSync, fsyncSync, openSync, readFileSync, writeSync } from 'node:fs';
+import { closeSync, fsyncSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { ackCode, addPartner, admission, Backend, mllpSender, untilRouted, type PartnerCertificate } from '../support/callers.ts';
 import { mongodPid, rawMongo } from '../support/raw-mongo.ts';
@@ -272,6 +272,7 @@ async function reconcile(server: TestServer, backend: Backend, taken: readonly T
 /** Every version needs one event of its write, and every such event its version. */
 async function compareWithTrail(server: TestServer, stored: ReadonlyMap<string, unknown>): Promise<{ unaudited: string[]; phantoms: string[]; recovered: number }> {
   const file = join(server.directory, 'audit.ndjson');
+  rmSync(file, { force: true });
   await server.cliJson(['audit', 'export', '--out', file]);
   // One write of a resource that concerns several patients is told once to each of them: entry ids tell writes apart.
   const writes = new Map<string, Set<string>>();

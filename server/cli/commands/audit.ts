@@ -1,6 +1,9 @@
 import { InterlockError } from '../../../resources/outcome/error.ts';
-import { exportNdjson, queryRecords, toRow, type RecordFilter } from '../../audit/query.ts';
-import { text, type Command, type CommandInput, type CommandOption } from '../command.ts';
+import { queryRecords, toRow, type RecordFilter } from '../../audit/query.ts';
+import { exportAudit } from '../../reports/audit-export.ts';
+import { bytesOf, sealStream } from '../../reports/sealed-file.ts';
+import { text, type Command, type CommandFacts, type CommandInput, type CommandOption } from '../command.ts';
+import { sealOf, sealOptions } from '../sealing.ts';
 
 const filterOptions: readonly CommandOption[] = [
   { flags: '--patient <id>', description: 'who was disclosed or affected: logical id of the Patient' },
@@ -27,28 +30,53 @@ export const auditCommands: readonly Command[] = [
         rows.push([row.time.replace('T', ' ').slice(0, 19), row.agent, row.client, row.event, row.outcome, row.entities, row.address, row.id]);
         json.push({ ...row, record: entry.record });
       }
-      return { table: { columns: ['time (UTC)', 'agent', 'client', 'event', 'outcome', 'resources', 'address', 'AuditEvent'], rows }, json };
+      return { table: { columns: ['time (UTC)', 'agent', 'client', 'event', 'outcome', 'resources', 'address', 'AuditEvent'], rows }, json, about: aboutOf(input) };
     },
   },
   {
     name: 'audit export',
-    summary: 'write AuditEvents as NDJSON; holds patient data: keep it sealed',
-    options: [...filterOptions, { flags: '--out <file>', description: 'file to write', required: true, local: true }],
-    run: async ({ auditReader }, input, tell) => {
-      const lines: string[] = [];
-      for await (const line of exportNdjson(auditReader, filterOf(input))) {
-        if (lines.length >= maxExported) throw new InterlockError('too-costly', { detail: `One export holds ${maxExported} events; narrow it by time.` });
-        if (lines.push(line) % 500 === 0) tell(lines.length);
-      }
-      const content = Buffer.from(lines.join(''));
-      return { lines: [`${lines.length} AuditEvents`], json: { events: lines.length }, files: [{ name: '', contentBase64: content.toString('base64'), mode: 0o600 }] };
+    summary: 'write AuditEvents, oldest first, as NDJSON (FHIR) or CSV; holds patient data',
+    options: [
+      ...filterOptions,
+      { flags: '--format <format>', description: 'ndjson (default) or csv' },
+      { flags: '--out <file>', description: 'file to write; must not exist yet', required: true, local: true, isNew: true },
+      ...sealOptions,
+    ],
+    run: async ({ auditReader, nowMs }, input, tell, { record, send }) => {
+      const format = text(input, 'format') ?? 'ndjson';
+      if (format !== 'ndjson' && format !== 'csv') throw new InterlockError('request-invalid', { detail: '--format is ndjson or csv.' });
+      // What happens from now on is not in it: neither this export, nor a busy day that never ends.
+      const filter = { untilMs: nowMs(), ...filterOf(input) };
+      const seal = sealOf(input);
+      const about = aboutOf(input);
+      let events = 0;
+      const count = (): void => {
+        events += 1;
+        if (events % 500 === 0) tell(events);
+      };
+      const plain = bytesOf(exportAudit(auditReader, filter, format, count));
+      const content = seal === undefined ? plain : await sealStream(plain, seal);
+      await record('audit-export', about);
+      // An empty file is a file, too.
+      await send('', new Uint8Array());
+      for await (const chunk of content) await send('', chunk);
+      return {
+        lines: [`${events} AuditEvents`, ...(seal === undefined ? ['NOT SEALED: the file is readable by whoever gets it. Use --passphrase-file or --recipient.'] : [])],
+        json: { events, sealed: seal !== undefined },
+        about: { ...about, query: `${about.query}&_format=${format}&events=${events}` },
+      };
     },
   },
 ];
 
-/** One export is held in memory on its way. */
-const maxExported = 100_000;
 const maxListed = 10_000;
+
+/** What the audit says of a question to the audit: its conditions, and the patient whom it was about. */
+function aboutOf(input: CommandInput): CommandFacts & { readonly query: string } {
+  const conditions = ['patient', 'agent', 'entity', 'request', 'address', 'outcome', 'since', 'until'].flatMap((name): [string, string][] => (text(input, name) === undefined ? [] : [[name, text(input, name)!]]));
+  const { patient } = filterOf(input);
+  return { query: `AuditEvent?${new URLSearchParams(conditions).toString()}`, ...(patient === undefined ? {} : { patients: [patient] }) };
+}
 
 function filterOf(input: CommandInput): RecordFilter {
   const [patient, agent, entity, requestId, address, outcome] = ['patient', 'agent', 'entity', 'request', 'address', 'outcome'].map((name) => text(input, name));

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { searchParamsOf } from '../../../resources/definitions/index.ts';
 import { dateRange, extractSearchValues, patientsOf } from '../../../resources/search-values/index.ts';
 import { newEntryId } from '../../../server/audit/entry.ts';
-import { exportNdjson, queryRecords, toRow, type RecordFilter } from '../../../server/audit/query.ts';
+import { queryRecords, toRow, type RecordFilter } from '../../../server/audit/query.ts';
 import { AuditReader, type AuditEventSearch } from '../../../server/audit/reader.ts';
 import type { AuditRecord } from '../../../server/audit/record.ts';
 import { renderEvents, type AuditEventJson } from '../../../server/audit/render/event.ts';
@@ -10,6 +10,7 @@ import { auditCollection, openAuditTrail } from '../../../server/audit/trail.ts'
 import { silentLog } from '../../../server/observe/log.ts';
 import type { Criterion, CriterionValue } from '../../../server/search/criteria.ts';
 import { matches } from '../../../server/search/match.ts';
+import { exportAudit } from '../../../server/reports/audit-export.ts';
 import { testMongo, type TestMongo } from '../../support/mongo.ts';
 import { recordOf, site, tenant, testKeyring } from './support.ts';
 
@@ -219,7 +220,7 @@ describe('queries of records', () => {
   });
 
   test('the export is one AuditEvent a line, oldest first', async () => {
-    const lines = await Array.fromAsync(exportNdjson(reader, { patient: 'pat-1' }));
+    const lines = await Array.fromAsync(exportAudit(reader, { patient: 'pat-1' }, 'ndjson'));
     const events = lines.map((line) => JSON.parse(line) as { recorded: string });
     expect(events.length).toBeGreaterThan(50);
     expect(lines.every((line) => line.endsWith('}\n'))).toBe(true);

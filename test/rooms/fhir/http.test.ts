@@ -106,6 +106,6 @@ test('nothing of a command is read without the operator\'s certificate, and the 
 test('a command that does not exist is recorded too', async () => {
   const before = fhir.records.length;
   const services = { audit: fhir.audit, nowMs: Date.now } as unknown as CommandServices;
-  await expect(runCommand(services, 'Canaryname', { operator: 'operator:x', args: [], options: {}, files: {} }, () => undefined)).rejects.toMatchObject({ code: 'request-invalid' });
+  await expect(runCommand(services, 'Canaryname', { operator: 'operator:x', args: [], options: {}, files: {} }, { tell: () => undefined, send: async () => Promise.resolve() })).rejects.toMatchObject({ code: 'request-invalid' });
   expect(fhir.records.slice(before)).toMatchObject([{ kind: 'command', command: 'unknown', outcome: '4', error: 'request-invalid' }]);
 });
