@@ -16,6 +16,7 @@ import type { Alerts } from './alerts/alerts.ts';
 import { openAlerts } from './alerts/open.ts';
 import { Checkpoints } from './audit/checkpoints.ts';
 import { openFloodGuard, type FloodGuard } from './audit/flood.ts';
+import { IntegrityChecks } from './audit/integrity.ts';
 import { AuditReader } from './audit/reader.ts';
 import type { AuditRecord } from './audit/record.ts';
 import { openAuditTrail, type OpenAuditTrail } from './audit/trail.ts';
@@ -117,6 +118,7 @@ export async function openServices(options: ServicesOptions): Promise<Services> 
     if (mongo.embedded !== undefined) await store.repair({ alone: true });
     await store.indexes.open();
     await alerts.start(nameTokens({ store, keyring, nowMs }));
+    const integrityChecks = opened(new IntegrityChecks({ audit: mongo.audit, keyring, tenant: defaultTenant, checkpoints: signed, reader: auditReader, trail: audit, store, dataDir: config.dataDir, log, nowMs, intervalMs: options.serve ? config.integrityIntervalS * 1000 : 0, onFault: (what) => alerts.signal('verification-failed', what) }), async (part) => part.close());
     const flood = opened(openFloodGuard({ trail: audit }), async (part) => part.close());
     const partners = new PartnerRegistry({ connection: mongo.app, keyring, audit: async (record) => audit.record(record), isRevoked: (serial) => pki.isRevoked(serial) });
     const terminology = new TerminologyService(store);
@@ -145,7 +147,7 @@ export async function openServices(options: ServicesOptions): Promise<Services> 
     opened(keepPurged(channels, config.inboxRetentionS * 1000, log), (timer) => clearInterval(timer));
     pki.onChange(() => channels.setTls(pki.tlsOptions('required')));
     return {
-      ...guard, alerts, breakGlass, terminology, config, log, pki, mongo, keyring, store, audit, flood, partners, auth, channels, auditReader, checkpoints: signed,
+      ...guard, alerts, breakGlass, terminology, config, log, pki, mongo, keyring, store, audit, flood, partners, auth, channels, auditReader, checkpoints: signed, integrityChecks,
       auditConnection: mongo.audit, keysDir: config.keysDir, tenant: defaultTenant, clients: auth.clients, initialTokens: auth.initialTokens, softwareIssuers: auth.softwareIssuers, people: auth.people, apps: auth.apps, createLaunch: (launch) => auth.createLaunch(launch), fhirBaseUrl, warnings: mongo.warnings,
       issueOperatorCertificate: () => void pki.issueOperatorCertificate(),
       close: async () => {

@@ -4,6 +4,7 @@ import type { Keyring } from '../kms/keyring.ts';
 import { blockId, hashOfBlock, macOfBlock, noBlock, streamOf, streamPattern, windowMs, type Block, type BlockEntry, type Head } from './block.ts';
 import { idBytes, openEntry, timeOfId } from './entry.ts';
 import { IdSet } from './id-set.ts';
+import type { AuditRecord } from './record.ts';
 import { auditCollection } from './trail.ts';
 import { tokenBytes, Tokens } from './tokens.ts';
 
@@ -46,6 +47,10 @@ export interface VerifyOptions {
   readonly keyring: Keyring;
   readonly tenant: string;
   readonly onProgress?: (progress: VerifyProgress) => void;
+  /** Given each entry that opens. */
+  readonly onRecord?: (id: Buffer, record: AuditRecord) => void;
+  /** Awaited after each block: where others get their turn. */
+  readonly breathe?: () => Promise<void>;
 }
 
 export const maxFaults = 100;
@@ -114,6 +119,7 @@ class Verifier {
     // By _id: streams one after the other, each in the order of its blocks.
     for await (const block of collection.find({}, { sort: { _id: 1 }, promoteBuffers: true, readConcern: 'majority' })) {
       previous = await this.#checkBlock(block, previous);
+      await this.#options.breathe?.();
       if (this.#blocks % progressEveryBlocks === 0) onProgress?.({ blocks: this.#blocks, entries: this.#entries });
     }
     for (const named of this.#named) await this.#checkNamed(collection, named);
@@ -176,6 +182,7 @@ class Verifier {
       this.#ids.add(entry.i);
       try {
         const record = await openEntry(keyring, tenant, entry.i, entry.b);
+        this.#options.onRecord?.(entry.i, record);
         if (Math.trunc(record.at) !== timeOfId(entry.i) || (previous !== undefined && Buffer.compare(previous, entry.i) >= 0)) this.#fault('entry-misplaced', where);
         if (!sameTokens(this.#tokens.ofRecord(record), entry.x)) this.#fault('entry-tokens-altered', where);
       } catch (error) {

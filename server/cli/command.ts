@@ -4,6 +4,7 @@ import type { Alerts } from '../alerts/alerts.ts';
 import type { Retention } from '../audit/archive-open.ts';
 import type { Checkpoints } from '../audit/checkpoints.ts';
 import type { BreakGlass } from '../access/break-glass.ts';
+import type { IntegrityChecks } from '../audit/integrity.ts';
 import type { AuditReader } from '../audit/reader.ts';
 import type { AuditRecord, AuditTrail } from '../audit/record.ts';
 import type { AppAccess } from '../auth/app-access.ts';
@@ -34,6 +35,7 @@ export interface CommandServices {
   readonly audit: AuditTrail;
   readonly auditReader: AuditReader;
   readonly checkpoints: Checkpoints;
+  readonly integrityChecks: IntegrityChecks;
   readonly retention: Retention;
   readonly store: Pick<OpenStore, 'indexes'>;
   readonly auditConnection: Connection;

@@ -104,6 +104,7 @@ export const options = {
   sessionLifetimeS: integer(minuteS, 12 * hourS, 12 * hourS, 'Sign-in sessions, whatever happens.'),
   auditAppendTimeoutMs: integer(100, 30_000, 5_000, 'How long a response waits for its audit entry before it becomes a 503.'),
   auditCheckpointIntervalS: integer(1, 60, 60, 'Longest time that an audit entry stays without a signed checkpoint. One is made after 10,000 entries in any case.'),
+  integrityIntervalS: integer(0, 30 * dayS, dayS, 'How often everything stored is compared with the audit trail by itself; 0: only when `interlock integrity verify` asks for it.'),
   auditWitnessDir: optionalText('Directory that each checkpoint of the audit trail is written to once: a mount of another machine.'),
   auditWitnessUrl: option<string | undefined>(z.url({ protocol: /^https$/ }).max(2_000).optional(), 'an https:// URL', undefined, 'Where each checkpoint of the audit trail is posted as JSON, again until it is answered with 2xx.'),
   alertRulesFile: optionalText('JSON file that changes the rules of alerts; see docs/operating/alerts.md. Read at start; a mistake in it is a refusal to start.'),

@@ -118,6 +118,15 @@ export class DocumentCodec {
     return decodeBody(open(this.#keyring.keyById(document.key), document.body, this.#aad(document)));
   }
 
+  /** Whether a document's body was sealed for the place of this one, or another; both may have been tampered with. */
+  wasSealedFor({ body }: StoredDocument, place: StoredDocument): boolean {
+    try {
+      return open(this.#keyring.keyById(place.key), body, this.#aad(place)).length > 0;
+    } catch {
+      return false;
+    }
+  }
+
   /** Fetches the keys of these documents, as far as another process made them. */
   async loadKeys(documents: readonly { readonly key: unknown }[]): Promise<void> {
     for (const { key } of documents) {

@@ -97,6 +97,12 @@ export class Files implements FileStore {
     }
   }
 
+  /** Whether none of a file's chunks is gone, whatever they hold. */
+  async hasAllChunks({ id, chunks }: FileManifest): Promise<boolean> {
+    const _id = Buffer.from(id, 'hex');
+    return (await this.#chunks().countDocuments({ _id: { $gte: chunkId(_id, 0), $lte: chunkId(_id, chunks - 1) } }, { readConcern: 'majority' })) === chunks;
+  }
+
   /** Marks a received file as referred to, in the transaction that writes the version. @throws InterlockError `unavailable` if it was swept */
   async keep(file: FileManifest, session: ClientSession): Promise<void> {
     const kept = await this.#files().updateOne({ _id: Buffer.from(file.id, 'hex'), state: { $ne: 'dead' } }, { $unset: { state: true } }, { session });

@@ -11,6 +11,7 @@ import type { Epoch } from './epochs.ts';
 import { Files } from './files.ts';
 import { FilterWriter } from './filter.ts';
 import { Historian } from './history.ts';
+import { IntegrityCheck, type IntegrityOptions } from './integrity.ts';
 import { Links } from './links.ts';
 import { Prepared, Preparer } from './prepare.ts';
 import { Reader } from './reads.ts';
@@ -48,6 +49,8 @@ export interface OpenStore extends Store {
    * @returns how many entries were appended
    */
   repair(options?: { readonly alone?: boolean }): Promise<number>;
+  /** Begins to compare what is stored with what the audit trail tells. Closed by who began it. */
+  checkIntegrity(options: IntegrityOptions): IntegrityCheck;
   /** Stops the repairs. */
   close(): Promise<void>;
 }
@@ -110,6 +113,7 @@ export function openStore(options: StoreOptions): OpenStore {
       for (const { version } of results) epoch.audited(version.order);
     },
     repair: ({ alone = false } = {}) => runRepair(alone),
+    checkIntegrity: (how) => new IntegrityCheck({ app, codec, files, ...how }),
     async close() {
       clearInterval(timer);
       clearInterval(sweeper);

@@ -1,13 +1,12 @@
 import { InterlockError } from '../../../resources/outcome/error.ts';
+import { checkTrail } from '../../audit/check.ts';
 import { lineOf, logRecords } from '../../audit/log-records.ts';
 import { proveConsistency, proveInclusion } from '../../audit/proofs.ts';
 import { queryRecords } from '../../audit/query.ts';
 import type { OpenedEntry } from '../../audit/reader.ts';
 import { parseEventId } from '../../audit/render/event.ts';
 import { maxDateMs } from '../../audit/scan.ts';
-import { isCheckpoint, keysOf, type Checkpoint } from '../../audit/standalone/format.ts';
-import { LogVerifier } from '../../audit/standalone/log.ts';
-import { verifyTrail } from '../../audit/verify.ts';
+import { isCheckpoint, type Checkpoint } from '../../audit/standalone/format.ts';
 import { flag, text, type Command, type CommandInput, type CommandResult } from '../command.ts';
 
 /** Proof that the audit trail is what it was. */
@@ -19,16 +18,7 @@ export const auditProofCommands: readonly Command[] = [
     run: async ({ auditConnection, keyring, tenant, checkpoints, nowMs }, input, tell) => {
       const beganMs = nowMs();
       const given = input.files['checkpoint'];
-      const witnesses = [...(given === undefined ? [] : [checkpointOf(given)]), ...[checkpoints.remembered()].filter((one) => one !== undefined)];
-      // The keyless checks first, as anybody can make them on an export; then seals, keys and search tokens.
-      const verifier = new LogVerifier(keysOf(checkpoints.signer.publicKeys()), witnesses);
-      for await (const record of logRecords(auditConnection, tenant)) {
-        verifier.accept(record);
-        if (verifier.state.blocks % 500 === 0) tell(verifier.state.entries);
-      }
-      const log = verifier.finish();
-      const sealed = await verifyTrail({ audit: auditConnection, keyring, tenant, onProgress: ({ entries }) => tell(log.entries + entries, 2 * log.entries) });
-      const ok = log.ok && sealed.ok;
+      const { ok, log, sealed } = await checkTrail({ audit: auditConnection, keyring, tenant, checkpoints, witnesses: given === undefined ? [] : [checkpointOf(given)], onProgress: tell });
       const seconds = Math.max(nowMs() - beganMs, 1) / 1000;
       const rows = [
         ...log.faults.map((one) => [one.code, one.stream ?? '', String(one.block ?? ''), String(one.entry ?? ''), one.checkpoint === undefined ? '' : String(one.checkpoint), one.from ?? '', one.to ?? '', one.text]),

@@ -8,9 +8,10 @@ import { channelCommands } from './channels.ts';
 import { clientCommands } from './clients.ts';
 import { clientReviewCommands } from './client-review.ts';
 import { indexCommands } from './indexes.ts';
+import { integrityCommands } from './integrity.ts';
 import { partnerCommands } from './partners.ts';
 import { roleCommands } from './roles.ts';
 import { userCommands } from './users.ts';
 
 /** Every command of the command line, in the order in which help lists them. */
-export const commands: readonly Command[] = [...clientCommands, ...appCommands, ...clientReviewCommands, ...userCommands, ...partnerCommands, ...channelCommands, ...indexCommands, ...roleCommands, ...breakGlassCommands, ...alertCommands, ...auditCommands, ...auditProofCommands];
+export const commands: readonly Command[] = [...clientCommands, ...appCommands, ...clientReviewCommands, ...userCommands, ...partnerCommands, ...channelCommands, ...indexCommands, ...roleCommands, ...breakGlassCommands, ...alertCommands, ...auditCommands, ...auditProofCommands, ...integrityCommands];
