@@ -1,8 +1,8 @@
 import type { Connection } from 'mongoose';
 import { firstOrderAt } from './clock.ts';
 import type { StoredVersion } from './contract.ts';
-import type { DocumentCodec, StoredDocument } from './document.ts';
-import { findBatch } from './driver.ts';
+import type { DocumentCodec } from './document.ts';
+import { findBatch, findDocuments } from './driver.ts';
 import type { Reader } from './reads.ts';
 
 const ordersAtOnce = 20_000;
@@ -39,7 +39,7 @@ export class Changes {
   async *versionsAt(type: string, orders: readonly bigint[]): AsyncGenerator<readonly StoredVersion[]> {
     for (let from = 0; from < orders.length; from += versionsAtOnce) {
       const some = orders.slice(from, from + versionsAtOnce);
-      const found = await findBatch<StoredDocument>(this.#app, 'resources', { filter: { t: this.#codec.typeCode(type), o: { $in: some } }, limit: some.length });
+      const found = await findDocuments(this.#app, 'resources', { filter: { t: this.#codec.typeCode(type), o: { $in: some } }, limit: some.length });
       yield await this.#reader.openAll(found);
     }
   }

@@ -5,11 +5,11 @@ import { open, seal } from '../kms/seal.ts';
 import { decodeBody, encodeBody, type VersionBody } from './body.ts';
 import { orderMs } from './clock.ts';
 import type { FileManifest } from './contract.ts';
+import { FetchedDocument } from './fetched.ts';
+import { tokenBytes } from './token-hash.ts';
 
 /** Bytes of a document id: HMAC of tenant, type and logical id. */
 export const idBytes = 16;
-/** Bytes of a blind search token. */
-export const tokenBytes = 12;
 
 /** A version as MongoDB holds it. In `versions`, `_id` has the version number (4 bytes) appended, and `x` and `s` are empty. */
 export interface StoredDocument {
@@ -88,13 +88,13 @@ export class DocumentCodec {
 
   /** The same version, found otherwise: nothing but its tokens and columns is another. */
   reindexed(document: StoredDocument, tokens: readonly Buffer[], columns: Buffer): StoredDocument {
-    const rest = { ...document, x: tokens, s: columns };
+    const rest = { ...fieldsOf(document), x: tokens, s: columns };
     return { ...rest, mac: this.#mac(rest) };
   }
 
   /** The document of `versions` for a verified one of `resources`: without tokens and columns, under a MAC of its own. */
   past(current: StoredDocument): StoredDocument {
-    const rest = { ...current, _id: pastId(current._id, current.vid), x: [], s: Buffer.alloc(0) };
+    const rest = { ...fieldsOf(current), _id: pastId(current._id, current.vid), x: [], s: Buffer.alloc(0) };
     return { ...rest, mac: this.#mac(rest) };
   }
 
@@ -102,7 +102,8 @@ export class DocumentCodec {
   verify(document: StoredDocument): void {
     let intact: boolean;
     try {
-      intact = isWellFormed(document) && timingSafeEqual(this.#mac(document), document.mac);
+      const tokens = tokensOf(document);
+      intact = isWellFormed(document, tokens) && timingSafeEqual(this.#mac(document, tokens), document.mac);
     } catch {
       intact = false;
     }
@@ -149,8 +150,8 @@ export class DocumentCodec {
   }
 
   /** HMAC over every field in this order, each of fixed size or with its length before it. */
-  #mac(document: Omit<StoredDocument, 'mac'>): Buffer {
-    const { _id, w, key, body, x, s, audit } = document;
+  #mac(document: Omit<StoredDocument, 'mac'>, tokens = tokensOf(document)): Buffer {
+    const { _id, w, key, body, s, audit } = document;
     const head = Buffer.allocUnsafe(128 + this.#tenant.length * 3 + w.length + key.length);
     let at = head.write(`${format}|${_id.length === idBytes ? 'current' : 'past'}|${this.#tenant}|`, 0);
     at += _id.copy(head, at);
@@ -164,12 +165,11 @@ export class DocumentCodec {
     at = head.writeUInt8(key.length, at);
     at += head.write(key, at, 'latin1');
     at = head.writeUInt32BE(body.length, at);
-    at = head.writeUInt32BE(x.length, at);
+    at = head.writeUInt32BE(tokens.length / tokenBytes, at);
     at = head.writeUInt32BE(s.length, at);
     at = head.writeUInt32BE(audit.length, at);
     return createHmac('sha256', this.#keyring.macKey('document', this.#tenant))
-      .update(head.subarray(0, at))
-      .update(Buffer.concat([body, ...x, s, audit]))
+      .update(Buffer.concat([head.subarray(0, at), body, tokens, s, audit]))
       .digest()
       .subarray(0, 16);
   }
@@ -184,15 +184,26 @@ export function pastId(docId: Buffer, versionId: number): Buffer {
 }
 
 /** Types and sizes that sealing produces; what comes from the database may have been tampered with. */
-function isWellFormed(document: StoredDocument): boolean {
-  const { _id, vid, at, o, w, key, body, x, s, audit, mac } = document;
+function isWellFormed(document: StoredDocument, tokens: Buffer): boolean {
+  const { _id, vid, at, o, w, key, body, s, audit, mac } = document;
   const past = _id.length === idBytes + 4;
   return (
-    (past ? _id.readUInt32BE(idBytes) === vid && x.length === 0 && s.length === 0 : _id.length === idBytes) &&
+    (past ? _id.readUInt32BE(idBytes) === vid && tokens.length === 0 && s.length === 0 : _id.length === idBytes) &&
     at instanceof Date && typeof o === 'bigint' && typeof document.del === 'boolean' && typeof document.t === 'number' &&
     orderMs(o) === at.getTime() && typeof w === 'string' && typeof key === 'string' && key !== '' &&
     Buffer.isBuffer(body) && Buffer.isBuffer(s) && Buffer.isBuffer(audit) && Buffer.isBuffer(mac) && mac.length === 16 &&
-    x.every((token) => Buffer.isBuffer(token) && token.length === tokenBytes) &&
-    Object.keys(document).length === 13
+    (document instanceof FetchedDocument ? document.fieldCount : Object.keys(document).length) === 13
   );
+}
+
+/** All tokens one after the other. @throws InterlockError `integrity-failure` if anything else is among them */
+function tokensOf(document: Pick<StoredDocument, 'x'>): Buffer {
+  if (document instanceof FetchedDocument) return document.tokenBytes();
+  if (!document.x.every((token) => Buffer.isBuffer(token) && token.length === tokenBytes)) throw new InterlockError('integrity-failure');
+  return Buffer.concat(document.x);
+}
+
+/** The fields of a document, however it was read. */
+function fieldsOf({ _id, t, vid, at, del, o, w, key, body, x, s, audit }: StoredDocument): Omit<StoredDocument, 'mac'> {
+  return { _id, t, vid, at, del, o, w, key, body, x, s, audit };
 }

@@ -1,5 +1,6 @@
 import { mongo, type ClientSession, type Connection } from 'mongoose';
 import { InterlockError } from '../../resources/outcome/error.ts';
+import { documentsIn, FetchedDocument } from './fetched.ts';
 
 /** Binary as Buffer, 64-bit integers as bigint: how stored documents are read. */
 const readOptions = { promoteBuffers: true, useBigInt64: true } as const;
@@ -25,7 +26,29 @@ export interface Find {
  * so that nothing is disclosed that a failover could undo.
  */
 export async function findBatch<T>(app: Connection, collection: string, find: Find, session?: ClientSession): Promise<T[]> {
-  const command = {
+  try {
+    const reply = await app.db!.command(commandOf(collection, find, session), { ...readOptions, ...(session === undefined ? {} : { session }) });
+    const { cursor } = reply as unknown as { cursor: { id: bigint; firstBatch: T[] } };
+    return cursor.id === 0n ? cursor.firstBatch : (await cursorOf(app, collection, find, session, readOptions).toArray()) as T[];
+  } catch (cause) {
+    throw session === undefined ? readFailure(cause) : cause;
+  }
+}
+
+/** The same for versions, which are read without the driver's decoder: half of what a find of twenty costs. */
+export async function findDocuments(app: Connection, collection: 'resources' | 'versions', find: Find, session?: ClientSession): Promise<FetchedDocument[]> {
+  try {
+    const reply = await app.db!.command(commandOf(collection, find, session), { raw: true, ...(session === undefined ? {} : { session }) });
+    const documents = documentsIn(reply['cursor'] as Buffer);
+    if (documents !== undefined) return documents;
+    return (await cursorOf(app, collection, find, session, { raw: true }).toArray()).map((bytes) => new FetchedDocument(bytes as unknown as Buffer));
+  } catch (cause) {
+    throw session === undefined ? readFailure(cause) : cause;
+  }
+}
+
+function commandOf(collection: string, find: Find, session: ClientSession | undefined) {
+  return {
     find: collection, filter: find.filter, limit: find.limit, batchSize: find.limit,
     ...(find.projection === undefined ? {} : { projection: find.projection }),
     ...(find.sort === undefined ? {} : { sort: find.sort }),
@@ -33,18 +56,13 @@ export async function findBatch<T>(app: Connection, collection: string, find: Fi
     ...(find.hint === undefined ? {} : { hint: find.hint }),
     ...(session === undefined ? { readConcern: { level: find.level ?? 'majority' } } : {}),
   };
-  try {
-    const reply = await app.db!.command(command, { ...readOptions, ...(session === undefined ? {} : { session }) });
-    const { cursor } = reply as unknown as { cursor: { id: bigint; firstBatch: T[] } };
-    if (cursor.id === 0n) return cursor.firstBatch;
-    const { filter, projection, sort, limit, hint } = find;
-    return (await app.db!.collection(collection).find(filter, {
-      ...readOptions, limit, ...(projection && { projection }), ...(sort && { sort }), ...(hint && { hint }),
-      ...(session === undefined ? { readConcern: { level: find.level ?? 'majority' } } : { session }),
-    }).toArray()) as T[];
-  } catch (cause) {
-    throw session === undefined ? readFailure(cause) : cause;
-  }
+}
+
+function cursorOf(app: Connection, collection: string, { filter, projection, sort, limit, hint, level }: Find, session: ClientSession | undefined, options: typeof readOptions | { readonly raw: true }) {
+  return app.db!.collection(collection).find(filter, {
+    ...options, limit, ...(projection && { projection }), ...(sort && { sort }), ...(hint && { hint }),
+    ...(session === undefined ? { readConcern: { level: level ?? 'majority' } } : { session }),
+  });
 }
 
 /** Counts, up to `limit`. @throws InterlockError `too-costly` after `maxTimeMs` */

@@ -3,7 +3,7 @@ import { resourceTypes } from '../../resources/definitions/index.ts';
 import { firstOrderAt } from './clock.ts';
 import type { HistoryRequest, StoredVersion } from './contract.ts';
 import { idBytes, pastId, type DocumentCodec, type StoredDocument } from './document.ts';
-import { findBatch } from './driver.ts';
+import { findBatch, findDocuments } from './driver.ts';
 import type { Epoch } from './epochs.ts';
 import type { Reader } from './reads.ts';
 
@@ -103,8 +103,8 @@ export class Historian {
     return documents.filter((document) => !dropped.has(document));
   }
 
-  #find(collection: string, filter: object, limit: number, sort?: Record<string, 1 | -1>): Promise<StoredDocument[]> {
-    return findBatch<StoredDocument>(this.#app, collection, { filter, limit, ...(sort === undefined ? {} : { sort }) });
+  #find(collection: 'resources' | 'versions', filter: object, limit: number, sort?: Record<string, 1 | -1>): Promise<StoredDocument[]> {
+    return findDocuments(this.#app, collection, { filter, limit, ...(sort === undefined ? {} : { sort }) });
   }
 }
 

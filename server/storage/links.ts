@@ -2,7 +2,7 @@ import type { ClientSession, Connection } from 'mongoose';
 import { referrerLabels } from '../search/referrers.ts';
 import type { ResourceKey, Standing, StoredVersion } from './contract.ts';
 import type { DocumentCodec, StoredDocument } from './document.ts';
-import { findBatch } from './driver.ts';
+import { findBatch, findDocuments } from './driver.ts';
 import type { Reader } from './reads.ts';
 import type { TokenHasher } from './token-hash.ts';
 
@@ -42,7 +42,7 @@ export class Links {
     const ask = async (): Promise<StoredVersion[]> => {
       const x = { $in: tokens };
       tokens = [];
-      return this.#reader.openAll(await findBatch<StoredDocument>(this.#app, 'resources', { filter: { x }, limit }, session));
+      return this.#reader.openAll(await findDocuments(this.#app, 'resources', { filter: { x }, limit }, session));
     };
     for (const { type, id } of keys) {
       for (const label of referrerLabels(type, id)) tokens.push(this.#hasher.hash(label).token);

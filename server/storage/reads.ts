@@ -2,7 +2,7 @@ import type { ClientSession, Connection } from 'mongoose';
 import { InterlockError } from '../../resources/outcome/error.ts';
 import type { StoredVersion } from './contract.ts';
 import { pastId, type DocumentCodec, type StoredDocument } from './document.ts';
-import { findBatch } from './driver.ts';
+import { findDocuments } from './driver.ts';
 import { SharedCalls } from './shared-calls.ts';
 import { OpenVersion } from './version.ts';
 
@@ -34,12 +34,12 @@ export class Reader {
    */
   async current(docId: Buffer, session?: ClientSession, level: 'majority' | 'local' = 'majority'): Promise<StoredDocument | undefined> {
     if (session === undefined) return this.#current[level].call(docId);
-    return (await findBatch<StoredDocument>(this.#app, 'resources', { filter: { _id: docId }, limit: 1 }, session))[0];
+    return (await findDocuments(this.#app, 'resources', { filter: { _id: docId }, limit: 1 }, session))[0];
   }
 
   async #find(ids: readonly Buffer[], level: 'majority' | 'local'): Promise<(StoredDocument | undefined)[]> {
     const [only] = ids;
-    const found = await findBatch<StoredDocument>(this.#app, 'resources', { filter: { _id: ids.length === 1 ? only : { $in: ids } }, limit: ids.length, level });
+    const found = await findDocuments(this.#app, 'resources', { filter: { _id: ids.length === 1 ? only : { $in: ids } }, limit: ids.length, level });
     if (ids.length === 1) return found;
     const byId = new Map(found.map((document) => [document._id.toString('latin1'), document]));
     return ids.map((id) => byId.get(id.toString('latin1')));
@@ -49,7 +49,7 @@ export class Reader {
   async readMany(refs: readonly { readonly type: string; readonly id: string }[], session?: ClientSession): Promise<StoredVersion[]> {
     const ids = new Map(refs.map(({ type, id }) => [`${type}/${id}`, this.#codec.docId(type, id)]));
     if (ids.size === 0) return [];
-    const found = await findBatch<StoredDocument>(this.#app, 'resources', { filter: { _id: { $in: [...ids.values()] } }, limit: ids.size }, session);
+    const found = await findDocuments(this.#app, 'resources', { filter: { _id: { $in: [...ids.values()] } }, limit: ids.size }, session);
     return this.openAll(found);
   }
 
@@ -58,8 +58,8 @@ export class Reader {
     if (!Number.isInteger(versionId) || versionId < 1 || versionId > 0xffffffff) return undefined;
     const docId = this.#codec.docId(type, id);
     // Current first: a version leaves it only after it has arrived among the past ones.
-    const [current] = await findBatch<StoredDocument>(this.#app, 'resources', { filter: { _id: docId, vid: versionId }, limit: 1 }, session);
-    const found = current ?? (await findBatch<StoredDocument>(this.#app, 'versions', { filter: { _id: pastId(docId, versionId) }, limit: 1 }, session))[0];
+    const [current] = await findDocuments(this.#app, 'resources', { filter: { _id: docId, vid: versionId }, limit: 1 }, session);
+    const found = current ?? (await findDocuments(this.#app, 'versions', { filter: { _id: pastId(docId, versionId) }, limit: 1 }, session))[0];
     return found === undefined ? undefined : expect(await this.open(found), type, id);
   }
 
@@ -67,7 +67,7 @@ export class Reader {
   async readBefore(current: readonly { readonly type: string; readonly id: string; readonly versionId: number }[], session: ClientSession): Promise<StoredVersion[]> {
     if (current.length === 0) return [];
     const ids = current.map(({ type, id, versionId }) => pastId(this.#codec.docId(type, id), versionId - 1));
-    return this.openAll(await findBatch<StoredDocument>(this.#app, 'versions', { filter: { _id: { $in: ids } }, limit: ids.length }, session));
+    return this.openAll(await findDocuments(this.#app, 'versions', { filter: { _id: { $in: ids } }, limit: ids.length }, session));
   }
 
   /** Verifies and opens a document. @throws InterlockError `integrity-failure` */

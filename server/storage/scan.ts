@@ -9,7 +9,7 @@ import { orderMs } from './clock.ts';
 import { openColumns } from './column-seal.ts';
 import { columnOf, columnsFor, comparedParams, decodeColumns } from './columns.ts';
 import type { StoredDocument } from './document.ts';
-import { findBatch } from './driver.ts';
+import { findDocuments } from './driver.ts';
 import type { Reader } from './reads.ts';
 import type { OpenVersion } from './version.ts';
 
@@ -95,7 +95,7 @@ export class Scanner {
     for (;;) {
       const filter = after === undefined ? request.filter : { $and: [request.filter, { o: request.direction === 1 ? { $gt: after } : { $lt: after } }] };
       const find = { filter, sort: { o: request.direction }, limit: batch, maxTimeMs: budget.leftMs, ...(isWhole ? {} : { projection: { o: 1, s: 1, t: 1 } as const }) };
-      const rows = await findBatch<Row>(this.#app, 'resources', find, session);
+      const rows = await findDocuments(this.#app, 'resources', find, session);
       budget.spend(rows.length);
       if (columns === undefined) yield this.#byBody(await this.#reader.openAll(rows.filter(isDocument)), rows, residuals, request.values ?? []);
       else yield await this.#byColumns(rows, columns, residuals, request.values ?? [], session);
@@ -131,7 +131,7 @@ export class Scanner {
     const ids = left.filter((row) => !isDocument(row)).map(({ _id }) => _id);
     for (let from = 0; from < ids.length; from += largestBodyBatch) {
       const filter = { _id: { $in: ids.slice(from, from + largestBodyBatch) } };
-      await open(await findBatch<StoredDocument>(this.#app, 'resources', { filter, limit: largestBodyBatch }, session));
+      await open(await findDocuments(this.#app, 'resources', { filter, limit: largestBodyBatch }, session));
     }
     return decided.filter((hit) => hit !== undefined);
   }

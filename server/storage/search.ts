@@ -3,8 +3,7 @@ import { InterlockError } from '../../resources/outcome/error.ts';
 import { planType, type TypePlan } from '../search/plan.ts';
 import { isSelective } from '../search/token-expr.ts';
 import type { SearchPage, SearchRequest, StoredVersion } from './contract.ts';
-import type { StoredDocument } from './document.ts';
-import { countUpTo, findBatch } from './driver.ts';
+import { countUpTo, findDocuments } from './driver.ts';
 import type { FilterWriter } from './filter.ts';
 import type { Reader } from './reads.ts';
 import { Budget, type Hit, type Scanner } from './scan.ts';
@@ -89,7 +88,7 @@ export class Searcher {
     let found: Found[];
     if (plans.every(({ exact }) => exact)) {
       const bound = after === undefined ? filter : { $and: [filter, { o: direction === 1 ? { $gt: after } : { $lt: after } }] };
-      const documents = await findBatch<StoredDocument>(this.#app, 'resources', { filter: bound, sort: { o: direction }, limit: wanted, maxTimeMs: this.#limits.pageMs }, session);
+      const documents = await findDocuments(this.#app, 'resources', { filter: bound, sort: { o: direction }, limit: wanted, maxTimeMs: this.#limits.pageMs }, session);
       found = (await this.#reader.openAll(documents)).map((version) => ({ order: version.order, version }));
     } else {
       found = [];
@@ -139,7 +138,7 @@ export class Searcher {
   async #open(page: readonly Found[], session: ClientSession | undefined): Promise<StoredVersion[]> {
     const closed = page.flatMap(({ version, document }) => (version === undefined && document !== undefined ? [document] : []));
     const missing = page.flatMap(({ version, document, docId }) => (version === undefined && document === undefined && docId !== undefined ? [docId] : []));
-    const fetched = missing.length === 0 ? [] : await findBatch<StoredDocument>(this.#app, 'resources', { filter: { _id: { $in: missing } }, limit: missing.length }, session);
+    const fetched = missing.length === 0 ? [] : await findDocuments(this.#app, 'resources', { filter: { _id: { $in: missing } }, limit: missing.length }, session);
     const byOrder = new Map((await this.#reader.openAll([...closed, ...fetched])).map((version) => [version.order, version]));
     return page.flatMap(({ order, version }) => version ?? byOrder.get(order) ?? []);
   }

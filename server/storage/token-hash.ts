@@ -1,6 +1,8 @@
 import { createHmac } from 'node:crypto';
 import type { Keyring } from '../kms/keyring.ts';
-import { tokenBytes } from './document.ts';
+
+/** Bytes of a blind search token. */
+export const tokenBytes = 12;
 
 /** A blind token and the number it is ordered by. */
 export interface HashedToken {
