@@ -3,7 +3,7 @@ import type { SettledSearch } from '../search/criteria.ts';
 import type { SearchPage, Store, StoredVersion } from '../storage/contract.ts';
 import type { AccessContext } from './context.ts';
 import { permitted } from './decide.ts';
-import { isGoverned, unconfined, type SecurityContexts } from './security-context.ts';
+import { unconfined, type SecurityContexts } from './security-context.ts';
 
 /** How many matches are looked at for one page, and for a total unless it was asked for. */
 const maxExamined = 10_000;
@@ -11,7 +11,7 @@ const maxCountedByDefault = 1_000;
 const batch = 200;
 
 /**
- * Searches over types whose access their security contexts decide, which no filter of MongoDB knows: matches are looked
+ * Searches over types whose access other resources decide, which no filter of MongoDB knows: matches are looked
  * at one by one, so that pages, their links and totals tell of nothing else than what the caller sees.
  */
 export class GovernedSearch {
@@ -63,14 +63,14 @@ export class GovernedSearch {
   /** The other types are counted as ever; of these, each is looked at. */
   async #total(search: SettledSearch, types: readonly string[]): Promise<number | undefined> {
     if (search.total === 'none') return undefined;
-    const others = types.filter((type) => !isGoverned(type));
+    const others = types.filter((type) => !this.#contexts.governs(type));
     const counted = others.length === 0 ? { total: 0 } : await this.#store.search({ types: others, where: permitted(this.#context, others, search.where), sort: [], count: 0, total: search.total });
     if (counted.total === undefined) return undefined;
     let { total } = counted;
     let next: string | undefined;
     const most = search.total === 'accurate' ? maxExamined : maxCountedByDefault;
     for (let examined = 0; ; ) {
-      const found = await this.#find({ ...search, sort: [] }, types.filter(isGoverned), batch, next);
+      const found = await this.#find({ ...search, sort: [] }, types.filter((type) => this.#contexts.governs(type)), batch, next);
       total += found.visible.length;
       examined += found.examined;
       next = found.next;

@@ -9,17 +9,17 @@ import type { AuditEventReader } from './audit-events.ts';
 import type { ConsentLimit } from './consent-limit.ts';
 import type { ConsentRegistry } from './consent-registry.ts';
 import { underBrokenGlass, type BreakGlass } from './break-glass.ts';
-import type { AccessContext, Permission } from './context.ts';
+import type { AccessContext } from './context.ts';
 import { recordOf, type AccessFacts } from './access-record.ts';
-import { isOnlyLimited, reachableTypes, reachOf, reachToWrite, type Reach } from './decide.ts';
+import { reachableTypes, reachOf, type Reach } from './decide.ts';
 import { maskedPage, searchAs, type SearchResult } from './guarded-search.ts';
 import { fileAfter, GuardedTransaction } from './guarded-transaction.ts';
 import { Integrity, ReferencedResource, type ReferenceIntegrity } from './integrity.ts';
 import type { TerminologyService } from './terminology.ts';
 import type { OwnPatients } from './own-patients.ts';
-import { isGoverned, SecurityContexts } from './security-context.ts';
+import { SecurityContexts } from './security-context.ts';
 import { assertMayReplace, masked, patchAs } from './mask.ts';
-import { notFound, sees, versionToReplace } from './visible.ts';
+import { notFound, sees } from './visible.ts';
 import { visibleHistory, type HistoryPart } from './visible-history.ts';
 import { Writable } from './writable.ts';
 
@@ -159,7 +159,7 @@ export class GuardedRepository {
    */
   async update(type: string, id: string, incoming: Incoming, ifMatch?: number): Promise<WriteResult> {
     return this.#writing({ interaction: 'update', action: 'U', type, id }, async () => {
-      const expected = await this.#seen(type, id, ['u'], ifMatch);
+      const expected = await this.#writable.expected(type, id, ['u'], ifMatch);
       assertMayReplace(this.context, type);
       await this.#writable.assertMayWrite(incoming.resource, id, ['u']);
       await this.#integrity.assertTargets([{ type, id, resource: incoming.resource, previous: async () => this.#services.store.read(type, id) }]);
@@ -196,7 +196,7 @@ export class GuardedRepository {
   async remove(type: string, id: string, ifMatch?: number): Promise<WriteResult | undefined> {
     const facts: AccessFacts = { interaction: 'delete', action: 'D', type, id };
     return this.#guarded(facts, async () => {
-      const expected = await this.#seen(type, id, ['d'], ifMatch);
+      const expected = await this.#writable.expected(type, id, ['d'], ifMatch);
       await this.#assertUnreferenced({ type, id });
       const result = await this.#services.store.remove(type, id, this.auditOfWrite, expected === undefined ? {} : { ifMatch: expected });
       if (result === undefined) await this.#services.audit.record(this.#record(facts));
@@ -290,19 +290,11 @@ export class GuardedRepository {
   }
 
   async #disclose(disclosed: Disclosed, reach: Reach, version: StoredVersion | undefined): Promise<StoredVersion> {
-    const isSeen = version !== undefined && (isGoverned(version.type) ? (await this.#contexts.visible([version], ['r'])).length > 0 : sees(reach, version, this.#services.values));
+    const isSeen = version !== undefined && (this.#contexts.governs(version.type) ? (await this.#contexts.visible([version], ['r'])).length > 0 : sees(reach, version, this.#services.values));
     if (!isSeen) throw notFound(version !== undefined);
     this.#note(disclosed, [version]);
     if (version.deleted) throw new InterlockError('deleted');
     return masked(version, this.context);
-  }
-
-  /** Checks that a limited caller sees what it is about to change. @returns the version that must still be current then */
-  async #seen(type: string, id: string, permissions: readonly Permission[], ifMatch: number | undefined): Promise<number | undefined> {
-    if (isGoverned(type)) return this.#writable.expectedOfGoverned(type, id, permissions, ifMatch);
-    const reach = reachToWrite(this.context, type, permissions);
-    if (reach.unlimited) return ifMatch;
-    return versionToReplace(reach, await this.#services.store.read(type, id), ifMatch, this.#services.values, permissions.includes('u') && isOnlyLimited(this.context, type, permissions));
   }
 
   /** Receives content that comes as a stream, then writes the version that refers to it; a file of a write that did not happen goes. */

@@ -10,7 +10,7 @@ import { includedBy } from './include.ts';
 import { masked, maskedPart } from './mask.ts';
 import { assertUnmasked } from './mask-search.ts';
 import { resolveCriterion } from './resolve.ts';
-import { isGoverned, unconfined, type SecurityContexts } from './security-context.ts';
+import { unconfined, type SecurityContexts } from './security-context.ts';
 import type { TerminologyService } from './terminology.ts';
 
 interface SearchServices {
@@ -47,11 +47,11 @@ export async function searchAs(services: SearchServices, asked: ParsedSearch, ty
   const page = await pageOf(services, { ...asked, where }, types, after);
   if (asked.include.length === 0 && asked.revInclude.length === 0) return { ...page, included: [], isIncludeCut: false };
   const { versions, isCut } = await includedBy(services, unconfined(context), asked, page.matches);
-  return { ...page, included: await contexts.visible(versions, ['r', 's']), isIncludeCut: isCut };
+  return { ...page, included: versions, isIncludeCut: isCut };
 }
 
 async function pageOf({ store, auditEvents, values, context, contexts }: SearchServices, search: SettledSearch, types: readonly string[], after: string | undefined): Promise<FoundPage> {
-  if (types.some(isGoverned)) return new GovernedSearch(store, context, contexts).page(search, types, after);
+  if (types.some((type) => contexts.governs(type))) return new GovernedSearch(store, context, contexts).page(search, types, after);
   const { where, sort, count, total, contained } = search;
   const request = { types, where, sort, count, total, ...(after === undefined ? {} : { after }) };
   if (contained !== undefined) return searchContained({ store, values, context }, request, contained);

@@ -4,14 +4,14 @@ import type { ValueContext } from '../../resources/search-values/index.ts';
 import type { Terminology } from '../../resources/terminology/contract.ts';
 import type { AskedCriterion } from '../search/criteria.ts';
 import type { AuditOfWrite, FileManifest, PreparedWrite, ResourceJson, ResourceKey, SearchPage, SearchRequest, Store, StoredVersion, StoreTransaction, WriteResult } from '../storage/contract.ts';
-import type { AccessContext, Permission } from './context.ts';
-import { isOnlyLimited, permitted, reachOf, reachToWrite } from './decide.ts';
+import type { AccessContext } from './context.ts';
+import { permitted, reachOf, reachToWrite } from './decide.ts';
 import { Integrity, type ReferenceIntegrity, type Referring } from './integrity.ts';
 import { assertMayReplace, masked, patchAs } from './mask.ts';
 import { assertUnmasked } from './mask-search.ts';
 import { resolveCriterion } from './resolve.ts';
-import { isGoverned, SecurityContexts } from './security-context.ts';
-import { assertReaches, sees, versionToReplace } from './visible.ts';
+import { SecurityContexts } from './security-context.ts';
+import { assertReaches, sees } from './visible.ts';
 import { Writable } from './writable.ts';
 
 /** A write of a transaction. `prepared` may come from an earlier attempt. */
@@ -89,8 +89,10 @@ export class GuardedTransaction {
   /** The current version if it exists, is not deleted and may be read. @throws InterlockError `forbidden` */
   async read(type: string, id: string): Promise<StoredVersion | undefined> {
     const reach = reachOf(this.#inside.context, type, ['r']);
-    const version = await this.#governed(await this.#inside.tx.read(type, id));
-    return version !== undefined && !version.deleted && sees(reach, version, this.#inside.values) ? masked(version, this.#inside.context) : undefined;
+    const version = await this.#inside.tx.read(type, id);
+    if (version === undefined || version.deleted) return undefined;
+    const isSeen = this.#contexts.governs(type) ? (await this.#contexts.visible([version], ['r'])).length > 0 : sees(reach, version, this.#inside.values);
+    return isSeen ? masked(version, this.#inside.context) : undefined;
   }
 
   /**
@@ -178,7 +180,7 @@ export class GuardedTransaction {
   /** Updates a resource or creates it under its id. @throws InterlockError `forbidden`, `not-found`, `version-stale` */
   async update(write: TransactionWrite): Promise<WriteResult> {
     const { context, tx, auditOfWrite } = this.#inside;
-    const expected = await this.#expected(write.type, write.id, ['u'], write.ifMatch, true);
+    const expected = await this.#writable.expected(write.type, write.id, ['u'], write.ifMatch);
     assertMayReplace(context, write.type);
     await this.#writable.assertMayWrite(write.resource, write.id, ['u']);
     const result = await tx.write(write.prepared, auditOfWrite, expected === undefined ? {} : { ifMatch: expected });
@@ -208,7 +210,7 @@ export class GuardedTransaction {
   /** Deletes a resource; undefined if there was nothing to delete. @throws InterlockError `forbidden`, `not-found`, `version-stale` */
   async remove(type: string, id: string, ifMatch?: number): Promise<WriteResult | undefined> {
     const { tx, auditOfWrite } = this.#inside;
-    const expected = await this.#expected(type, id, ['d'], ifMatch);
+    const expected = await this.#writable.expected(type, id, ['d'], ifMatch);
     const result = await tx.remove(type, id, auditOfWrite, expected === undefined ? {} : { ifMatch: expected });
     if (result !== undefined) {
       this.#inside.results.push(result);
@@ -238,19 +240,6 @@ export class GuardedTransaction {
   #refers({ type, id, resource }: TransactionWrite, { version }: WriteResult): void {
     const previous = async (): Promise<StoredVersion | undefined> => (version.versionId === 1 ? undefined : this.#inside.tx.vread(type, id, version.versionId - 1));
     this.#referring.set(`${type}/${id}`, { type, id, resource, previous });
-  }
-
-  /** Undefined for what its security context hides. */
-  async #governed(version: StoredVersion | undefined): Promise<StoredVersion | undefined> {
-    return version === undefined ? undefined : (await this.#contexts.visible([version], ['r']))[0];
-  }
-
-  /** Checks that a limited caller sees what it changes; inside the snapshot, so that nothing can change in between. */
-  async #expected(type: string, id: string, permissions: readonly Permission[], ifMatch: number | undefined, mayCreate = false): Promise<number | undefined> {
-    if (isGoverned(type)) return this.#writable.expectedOfGoverned(type, id, permissions, ifMatch);
-    const reach = reachToWrite(this.#inside.context, type, permissions);
-    if (reach.unlimited) return ifMatch;
-    return versionToReplace(reach, await this.#inside.tx.read(type, id), ifMatch, this.#inside.values, mayCreate && isOnlyLimited(this.#inside.context, type, ['u']));
   }
 }
 

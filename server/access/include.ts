@@ -8,12 +8,15 @@ import { reachableTypes, reachOf, type Reach } from './decide.ts';
 import { keyOfTarget, paramsOf, targetsOf, type Target } from './include-targets.ts';
 import { masked } from './mask.ts';
 import { isReadable } from './mask-search.ts';
+import type { SecurityContexts } from './security-context.ts';
 import { sees } from './visible.ts';
 
 interface IncludeServices {
   readonly store: Store;
   readonly auditEvents: AuditEventReader;
   readonly values: ValueContext;
+  /** What is decided by other resources leads nowhere unless the caller sees it. */
+  readonly contexts: SecurityContexts;
 }
 
 /** What a page pulls in. */
@@ -37,7 +40,7 @@ const parallel = 8;
  * @throws InterlockError `too-costly`
  */
 export async function includedBy(services: IncludeServices, context: AccessContext, search: Pick<ParsedSearch, 'include' | 'revInclude'>, matches: readonly StoredVersion[]): Promise<Included> {
-  const { store, values } = services;
+  const { store, values, contexts } = services;
   const seen = new Set(matches.map(keyOf));
   const versions: StoredVersion[] = [];
   const reaches = new Map<string, Reach | undefined>();
@@ -46,10 +49,10 @@ export async function includedBy(services: IncludeServices, context: AccessConte
     return reaches.get(type);
   };
   let isCut = false;
-  const add = (found: readonly StoredVersion[]) => {
-    for (const version of found) {
+  const add = async (found: readonly StoredVersion[]): Promise<void> => {
+    for (const version of await contexts.visible(found.filter(({ deleted }) => !deleted), ['r', 's'])) {
       const limit = reach(version.type);
-      if (limit === undefined || version.deleted || seen.has(keyOf(version)) || !sees(limit, version, values)) continue;
+      if (limit === undefined || seen.has(keyOf(version)) || !sees(limit, version, values)) continue;
       isCut ||= versions.length >= maxIncluded;
       if (isCut) return;
       seen.add(keyOf(version));
@@ -66,15 +69,15 @@ export async function includedBy(services: IncludeServices, context: AccessConte
     const wanted = new Map<string, Target>();
     for (const version of from) for (const target of targetsOf(masked(version, context), include, values)) if (reach(target.type) !== undefined) wanted.set(keyOfTarget(target), target);
     if (wanted.size > maxReferences) throw tooCostly();
-    for (const targets of batches([...wanted.values()].filter(({ versionId }) => versionId === undefined))) if (!isCut) add(inOrder(targets, await store.readMany(targets)));
+    for (const targets of batches([...wanted.values()].filter(({ versionId }) => versionId === undefined))) if (!isCut) await add(inOrder(targets, await store.readMany(targets)));
     for (const { type, id, versionId } of wanted.values()) {
       if (versionId === undefined || isCut) continue;
       const version = await store.vread(type, id, versionId);
       // Where that version is unknown, the resource as it is now is better than nothing.
-      add(version === undefined ? await store.readMany([{ type, id }]) : [version]);
+      await add(version === undefined ? await store.readMany([{ type, id }]) : [version]);
     }
     const revInclude = asked(search.revInclude);
-    if (revInclude.length > 0 && !isCut) for await (const found of referring(services, context, reach, revInclude, from)) add(found);
+    if (revInclude.length > 0 && !isCut) for await (const found of referring(services, context, reach, revInclude, from)) await add(found);
     from = versions.slice(known);
   }
   return { versions, isCut };

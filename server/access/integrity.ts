@@ -1,10 +1,11 @@
 import { InterlockError } from '../../resources/outcome/error.ts';
 import type { ValueContext } from '../../resources/search-values/index.ts';
+import { binariesNamedIn } from '../search/pointers.ts';
 import type { ResourceJson, ResourceKey, StoredVersion, StoreReads } from '../storage/contract.ts';
 import type { AccessContext } from './context.ts';
 import { reachOf, type Reach } from './decide.ts';
 import { referencesIn, type LocalReference } from './references-in.ts';
-import { isGoverned, SecurityContexts } from './security-context.ts';
+import { SecurityContexts } from './security-context.ts';
 import { sees } from './visible.ts';
 
 /** How a reference to nothing is refused; `off`: it is not, and what others refer to may be deleted. */
@@ -18,7 +19,7 @@ export interface Referring extends ResourceKey {
 }
 
 interface Parts {
-  readonly reads: Pick<StoreReads, 'readMany' | 'vread' | 'standing' | 'referrers'>;
+  readonly reads: Pick<StoreReads, 'readMany' | 'vread' | 'standing' | 'referrers' | 'pointersTo'>;
   readonly context: AccessContext;
   readonly values: ValueContext;
   readonly level: ReferenceIntegrity;
@@ -50,8 +51,9 @@ export class Integrity {
    * @throws InterlockError `reference-invalid` or `reference-missing`, by configuration, with the element
    */
   async assertTargets(written: readonly Referring[]): Promise<void> {
-    if (this.isOff) return;
     const own = new Set(written.map(keyOf));
+    await this.#assertPointers(written, own);
+    if (this.isOff) return;
     const checks = written.flatMap((by) => referencesIn(by.resource, this.#parts.values.baseUrl).map((to) => ({ by, to })));
     const open = checks.filter(({ to }) => (!own.has(keyOf(to)) || to.version !== undefined) && this.#reach(to.type) !== undefined);
     if (open.length === 0) return;
@@ -83,10 +85,31 @@ export class Integrity {
     throw new ReferencedResource(of, `Referred to by: ${names.join(', ')}.`);
   }
 
+  /**
+   * A Binary is shown to people of limited reach by what points to it, and so they point to no other than one that they see,
+   * whatever is configured. Services are trusted with this: those that only write could not name what they wrote.
+   */
+  async #assertPointers(written: readonly Referring[], own: ReadonlySet<string>): Promise<void> {
+    const { context, reads, values } = this.#parts;
+    if (context.actor.kind !== 'user') return;
+    const checks = written.flatMap((by) => binariesNamedIn(by.resource, values.baseUrl).map(({ id, expression }) => ({ by, id, expression }))).filter(({ id }) => !own.has(`Binary/${id}`));
+    const contexts = this.#contexts(own);
+    if (checks.length === 0 || !contexts.isLimited) return;
+    const found = await reads.readMany([...new Set(checks.map(({ id }) => id))].map((id) => ({ type: 'Binary', id })));
+    const visible = new Set((await contexts.visible(found.filter(({ deleted }) => !deleted), ['r', 's', 'c', 'u'])).map(({ id }) => id));
+    for (const { by, id, expression } of checks) {
+      if (visible.has(id)) continue;
+      const previous = await by.previous();
+      if (previous?.deleted === false && binariesNamedIn(previous.resource(), values.baseUrl).some((had) => had.id === id)) continue;
+      throw new MissingReference(this.#parts.level === '400' ? 'reference-invalid' : 'reference-missing', by, expression);
+    }
+  }
+
   /** Tells whether a target exists, as far as the caller sees it. */
   async #lookUp(targets: readonly LocalReference[], own: ReadonlySet<string>): Promise<(to: LocalReference) => boolean> {
+    const contexts = this.#contexts();
     const keys = [...new Map(targets.map((to) => [keyOf(to), to])).values()];
-    const limited = keys.filter(({ type, id }) => !own.has(`${type}/${id}`) && (this.#reach(type)?.unlimited !== true || isGoverned(type)));
+    const limited = keys.filter(({ type, id }) => !own.has(`${type}/${id}`) && (this.#reach(type)?.unlimited !== true || contexts.governs(type)));
     if (limited.length === 0) {
       const standing = await this.#parts.reads.standing(keys);
       return (to) => meets(to, standing.get(keyOf(to)));
@@ -99,10 +122,15 @@ export class Integrity {
   }
 
   async #seen(versions: readonly StoredVersion[], permissions: readonly ('r' | 's')[]): Promise<StoredVersion[]> {
-    const { reads, context, values } = this.#parts;
+    const contexts = this.#contexts();
     const permitted = versions.filter(({ type }) => this.#reach(type, permissions) !== undefined);
-    const visible = await new SecurityContexts(reads, context, values).visible(permitted, permissions);
-    return visible.filter((version) => isGoverned(version.type) || sees(this.#reach(version.type, permissions)!, version, values));
+    const visible = await contexts.visible(permitted, permissions);
+    return visible.filter((version) => contexts.governs(version.type) || sees(this.#reach(version.type, permissions)!, version, this.#parts.values));
+  }
+
+  #contexts(except?: ReadonlySet<string>): SecurityContexts {
+    const { reads, context, values } = this.#parts;
+    return new SecurityContexts(reads, context, values, except);
   }
 
   /** Undefined if the caller has none of the permissions on the type. The audit trail is kept elsewhere: it is not asked. */

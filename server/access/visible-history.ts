@@ -2,7 +2,7 @@ import type { ValueContext } from '../../resources/search-values/index.ts';
 import type { HistoryRequest, Store, StoredVersion } from '../storage/contract.ts';
 import type { AccessContext } from './context.ts';
 import type { Reach } from './decide.ts';
-import { isGoverned, type SecurityContexts } from './security-context.ts';
+import type { SecurityContexts } from './security-context.ts';
 import { sees } from './visible.ts';
 
 /** What of a history is asked for. */
@@ -24,7 +24,7 @@ const maxExamined = 10_000;
  * only a record of more than {@link maxExamined} versions shows as pages that are not full.
  */
 export async function visibleHistory({ store, values, context, contexts }: Parts, of: { readonly type?: string; readonly id?: string }, page: HistoryPart, reaches: ReadonlyMap<string, Reach>): Promise<{ versions: readonly StoredVersion[]; next?: string; isHiding: boolean }> {
-  const isLimited = (of.type === undefined && !context.grants.some(({ type, permissions }) => type === '*' && permissions.has('r'))) || [...reaches].some(([type, { unlimited }]) => !unlimited || isGoverned(type));
+  const isLimited = (of.type === undefined && !context.grants.some(({ type, permissions }) => type === '*' && permissions.has('r'))) || [...reaches].some(([type, { unlimited }]) => !unlimited || contexts.governs(type));
   const versions: StoredVersion[] = [];
   let isHiding = false;
   let { after } = page;
@@ -32,7 +32,7 @@ export async function visibleHistory({ store, values, context, contexts }: Parts
     const found = await store.history({ ...of, ...page, count: isLimited ? Math.max(page.count + 1, historyBatch) : page.count, ...(after === undefined ? {} : { after }) });
     const visible = new Set(await contexts.visible(found.versions.filter(({ type }) => reaches.has(type)), ['r']));
     for (const version of found.versions) {
-      if (!visible.has(version) || !(isGoverned(version.type) || sees(reaches.get(version.type)!, version, values))) isHiding = true;
+      if (!visible.has(version) || !(contexts.governs(version.type) || sees(reaches.get(version.type)!, version, values))) isHiding = true;
       // A history goes on after the order of the last version.
       else if (versions.length === page.count) return { versions, next: String(versions.at(-1)!.order), isHiding };
       else versions.push(version);

@@ -2,9 +2,9 @@ import { InterlockError } from '../../resources/outcome/error.ts';
 import type { ValueContext } from '../../resources/search-values/index.ts';
 import type { ResourceJson, StoredVersion } from '../storage/contract.ts';
 import type { AccessContext, Permission } from './context.ts';
-import { reachOf, reachToWrite } from './decide.ts';
+import { isOnlyLimited, reachOf, reachToWrite } from './decide.ts';
 import { isGoverned, type SecurityContexts } from './security-context.ts';
-import { assertReaches, notFound, versionToPatch } from './visible.ts';
+import { assertReaches, notFound, versionToPatch, versionToReplace } from './visible.ts';
 
 interface Parts {
   readonly context: AccessContext;
@@ -25,11 +25,22 @@ export class Writable {
   }
 
   /**
-   * Checks that the caller sees what it is about to change of a type that is governed.
+   * Checks that a limited caller sees what it is about to replace or delete.
    * @returns the version that must still be current then, if any
    * @throws InterlockError `forbidden`, `not-found`, `version-stale`
    */
-  async expectedOfGoverned(type: string, id: string, permissions: readonly Permission[], ifMatch: number | undefined): Promise<number | undefined> {
+  async expected(type: string, id: string, permissions: readonly Permission[], ifMatch: number | undefined): Promise<number | undefined> {
+    const { context, values, contexts, read } = this.#parts;
+    if (isGoverned(type)) return this.#expectedOfGoverned(type, id, permissions, ifMatch);
+    const reach = reachToWrite(context, type, permissions);
+    const isIndirect = contexts.governs(type);
+    if (reach.unlimited && !isIndirect) return ifMatch;
+    const current = await read(type, id);
+    if (isIndirect && current !== undefined && (await contexts.visible([current], ['r'])).length === 0) throw notFound(true);
+    return reach.unlimited ? ifMatch : versionToReplace(reach, current, ifMatch, values, permissions.includes('u') && isOnlyLimited(context, type, permissions));
+  }
+
+  async #expectedOfGoverned(type: string, id: string, permissions: readonly Permission[], ifMatch: number | undefined): Promise<number | undefined> {
     const { context, contexts, read, concerned } = this.#parts;
     const { unlimited } = reachToWrite(context, type, permissions);
     const current = await read(type, id);
@@ -51,7 +62,7 @@ export class Writable {
     const { context, values, contexts, read } = this.#parts;
     const reaches = [reachToWrite(context, type, ['u']), reachOf(context, type, ['r'])];
     const current = await read(type, id);
-    if (!isGoverned(type)) return versionToPatch(reaches, current, ifMatch, values);
+    if (!contexts.governs(type)) return versionToPatch(reaches, current, ifMatch, values);
     const [seen] = await contexts.visible(await contexts.visible(present(current), ['r']), ['u']);
     if (seen === undefined && current !== undefined) throw notFound(true);
     return versionToPatch([], seen, ifMatch, values);

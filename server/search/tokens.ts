@@ -1,5 +1,5 @@
-import { normalizeCode, normalizeString, type SearchParam, type SearchValue } from '../../resources/search-values/index.ts';
-import { searchParamsOf } from '../../resources/definitions/index.ts';
+import { normalizeCode, normalizeString, typesWith, type SearchParam, type SearchValue } from '../../resources/search-values/index.ts';
+import { resourceTypes, searchParamsOf } from '../../resources/definitions/index.ts';
 import type { Criterion, CriterionValue, SearchModifier } from './criteria.ts';
 import { cellsOf, nearBounds } from './near.ts';
 import { isCommon, isPaired, partsOf, prefixesOf, spreadLabel, spreadOf } from './token-policy.ts';
@@ -142,14 +142,18 @@ const kinds: { readonly [type in SearchParam['type']]?: TokenKind } = { token, s
  * Which tokens documents have. It rises when kinds are added: documents written before have to be indexed anew, and until
  * then searches do without the new kinds.
  */
-export const tokenScheme = 2;
+export const tokenScheme = 3;
 
 /** Parameter types whose tokens came with a later scheme. */
 const schemeOf: { readonly [type in SearchParam['type']]?: number } = { number: 2, quantity: 2, special: 2 };
 
-/** Parameter types of which documents of a scheme lack tokens. */
-export function kindsSince(scheme: number): SearchParam['type'][] {
-  return Object.entries(schemeOf).flatMap(([type, since]) => (since > scheme ? [type as SearchParam['type']] : []));
+/** The scheme that came with tokens of what points to Binaries, whatever the type. */
+export const pointerScheme = 3;
+
+/** Types of which documents of a scheme lack tokens. */
+export function typesIndexedSince(scheme: number): readonly string[] {
+  if (scheme < pointerScheme) return resourceTypes();
+  return typesWith(Object.entries(schemeOf).flatMap(([type, since]) => (since > scheme ? [type as SearchParam['type']] : [])));
 }
 
 /** Emits the tokens of a resource. `patients`: those in whose compartment it is. */

@@ -152,6 +152,8 @@ export interface StoreReads {
   standing(keys: readonly ResourceKey[]): Promise<ReadonlyMap<string, Standing>>;
   /** Some of the resources that refer to one of these by a search parameter, records of what happened left out; none only if there are none. */
   referrers(keys: readonly ResourceKey[], limit: number): Promise<readonly StoredVersion[]>;
+  /** Some of the resources that point to one of these Binaries by any reference or URL; undefined while what is stored is not indexed for it yet. */
+  pointersTo(ids: readonly string[], limit: number): Promise<readonly StoredVersion[] | undefined>;
 }
 
 /** Writes. Nothing is checked here but the version: deciding is the guarded repository's work. */

@@ -1,5 +1,7 @@
 import type { ClientSession, Connection } from 'mongoose';
+import { pointerLabel } from '../search/pointers.ts';
 import { referrerLabels } from '../search/referrers.ts';
+import { pointerScheme } from '../search/tokens.ts';
 import type { ResourceKey, Standing, StoredVersion } from './contract.ts';
 import type { DocumentCodec, StoredDocument } from './document.ts';
 import { findBatch, findDocuments } from './driver.ts';
@@ -15,12 +17,15 @@ export class Links {
   readonly #codec: DocumentCodec;
   readonly #hasher: TokenHasher;
   readonly #reader: Reader;
+  readonly #scheme: () => number;
 
-  constructor(options: { app: Connection; codec: DocumentCodec; hasher: TokenHasher; reader: Reader }) {
+  /** @param options `scheme`: which tokens all documents have */
+  constructor(options: { app: Connection; codec: DocumentCodec; hasher: TokenHasher; reader: Reader; scheme: () => number }) {
     this.#app = options.app;
     this.#codec = options.codec;
     this.#hasher = options.hasher;
     this.#reader = options.reader;
+    this.#scheme = options.scheme;
   }
 
   /** See `StoreReads.standing`. */
@@ -51,5 +56,12 @@ export class Links {
       if (found.length > 0) return found;
     }
     return tokens.length === 0 ? [] : ask();
+  }
+
+  /** See `StoreReads.pointersTo`. */
+  async pointersTo(ids: readonly string[], limit: number, session?: ClientSession): Promise<StoredVersion[] | undefined> {
+    if (this.#scheme() < pointerScheme) return undefined;
+    const tokens = ids.map((id) => this.#hasher.hash(pointerLabel(id)).token);
+    return this.#reader.openAll(await findDocuments(this.#app, 'resources', { filter: { x: { $in: tokens } }, limit }, session));
   }
 }

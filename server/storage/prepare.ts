@@ -3,6 +3,7 @@ import { InterlockError } from '../../resources/outcome/error.ts';
 import { assertSearchParameter, extractSearchValues, patientsOf, type ValueContext } from '../../resources/search-values/index.ts';
 import { withMeta } from '../../resources/validate/splice.ts';
 import type { Keyring } from '../kms/keyring.ts';
+import { binariesNamedIn, pointerLabel } from '../search/pointers.ts';
 import { spreadLabel } from '../search/token-policy.ts';
 import { indexTokens } from '../search/tokens.ts';
 import { sealColumns } from './column-seal.ts';
@@ -80,6 +81,7 @@ export class Preparer {
     const part = this.#codec.docId(type, id)[0]!;
     const labels = new Set<string>();
     indexTokens(type, params, values, patients, (label, spread) => labels.add(spread === 1 ? label : spreadLabel(label, part % spread)));
+    for (const { id: binary } of binariesNamedIn(resource, this.#values.baseUrl)) labels.add(pointerLabel(binary));
     if (labels.size > maxTokens) throw new InterlockError('too-large', { detail: 'The resource has too many search values.' });
     const hashed: HashedToken[] = [];
     for (const label of labels) hashed.push(this.#hasher.hash(label));

@@ -2,9 +2,9 @@ import type { Connection } from 'mongoose';
 import { randomBytes } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
 import { searchParamsOf, setPostedSearchParams } from '../../resources/definitions/index.ts';
-import { readSearchParameter, typesWith, type PostedParams, type SearchParam } from '../../resources/search-values/index.ts';
+import { readSearchParameter, type PostedParams, type SearchParam } from '../../resources/search-values/index.ts';
 import type { Log } from '../observe/log.ts';
-import { kindsSince, tokenScheme } from '../search/tokens.ts';
+import { tokenScheme, typesIndexedSince } from '../search/tokens.ts';
 import { firstOrderAt } from './clock.ts';
 import type { StoredDocument } from './document.ts';
 import { findBatch, majority } from './driver.ts';
@@ -221,7 +221,7 @@ export class SearchIndexes {
   /** Works on a job until it has caught up with the present. */
   async #run(job: JobDocument): Promise<void> {
     const { codec, epoch, log, onJob, settleMs = 10_000 } = this.#options;
-    const names = job._id === 'tokens' ? typesWith(kindsSince(job.from ?? 1)) : [...(this.#definitions.find((one) => one.job === job._id && one.print === job.print)?.params.keys() ?? [])];
+    const names = job._id === 'tokens' ? typesIndexedSince(job.from ?? 1) : [...(this.#definitions.find((one) => one.job === job._id && one.print === job.print)?.params.keys() ?? [])];
     if (names.length === 0) return;
     const types = names.map((name) => codec.typeCode(name));
     if (job.begun !== true) {

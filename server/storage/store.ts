@@ -73,7 +73,7 @@ export function openStore(options: StoreOptions): OpenStore {
   const historian = new Historian({ app, codec, reader, epoch });
 
   const changes = new Changes({ app, codec, reader });
-  const links = new Links({ app, codec, hasher, reader });
+  const links = new Links({ app, codec, hasher, reader, scheme: () => indexes.scheme });
   const files = new Files({ app, keyring, tenant });
   const parts = { app, keyring, tenant, epoch, reader, searcher, writer, claims: new ClaimQueue(), files, links };
 
@@ -102,6 +102,7 @@ export function openStore(options: StoreOptions): OpenStore {
     search: (request) => searcher.search(request),
     standing: (keys) => links.standing(keys),
     referrers: (keys, limit) => links.referrers(keys, limit),
+    pointersTo: (ids, limit) => links.pointersTo(ids, limit),
     history: (request) => historian.history(request),
     recorded: (types, sinceMs) => changes.recorded(types, sinceMs),
     versionsAt: (type, orders) => changes.versionsAt(type, orders),

@@ -72,6 +72,7 @@ function transactionOf({ app, keyring, tenant, reader, searcher, writer, claims,
     search: (request) => searcher.search(request, session),
     standing: (keys) => links.standing(keys, session),
     referrers: (keys, limit) => links.referrers(keys, limit, session),
+    pointersTo: (ids, limit) => links.pointersTo(ids, limit, session),
     async write(prepared, audit, options = {}) {
       if (prepared instanceof Prepared && prepared.file !== undefined) await files.keep(prepared.file, session);
       return writer.write(prepared, audit, options, session);

@@ -27,5 +27,6 @@ export async function loadSmartFixtures(everyone: FhirCaller): Promise<void> {
       await put({ resourceType: 'Condition', id: `${who}-${name}`, clinicalStatus: { coding: [{ system: 'http://terminology.hl7.org/CodeSystem/condition-clinical', code: 'active' }] }, category: category(token), code: { text: name }, subject });
     }
     await put({ resourceType: 'Provenance', id: `${who}-provenance`, target: [subject, { reference: `Observation/${who}-lab` }, { reference: `Observation/${who}-vital` }], recorded: '2024-05-10T08:00:00Z', agent: [{ who: { reference: 'Practitioner/s-doctor' } }] });
+    await put({ resourceType: 'Provenance', id: `${who}-lab-provenance`, target: [{ reference: `Observation/${who}-lab` }], recorded: '2024-05-10T08:00:00Z', agent: [{ who: { reference: 'Practitioner/s-doctor' } }] });
   }
 }

@@ -53,7 +53,7 @@ describe('data of an earlier version', () => {
     await on.store.indexes.open();
     expect(on.store.indexes.scheme).toBe(1);
     expect(await ids(on, 'Observation', where)).toEqual(['o116', 'o117', 'o118', 'o119']);
-    await until(() => on.store.indexes.scheme === 2);
+    await until(() => on.store.indexes.scheme === 3);
     expect(await ids(on, 'Observation', where)).toEqual(['o116', 'o117', 'o118', 'o119']);
     await until(async () => (await statusOf(on, 'tokens'))?.state === 'done');
     expect(await statusOf(on, 'tokens')).toMatchObject({ seen: 120, changed: 120, failed: 0 });
