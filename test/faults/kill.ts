@@ -33,6 +33,8 @@ export interface KillReport {
   /** AuditEvents of writes that are not stored. */
   readonly phantoms: readonly string[];
   readonly auditIntact: boolean;
+  /** `interlock integrity verify` found nothing. */
+  readonly asRecorded: boolean;
   readonly deadLetters: number;
 }
 
@@ -190,8 +192,8 @@ export async function killRounds(rounds: number, seed: number, tell: (line: stri
     const { counts } = await untilRouted(server);
     const report = await reconcile(server, backend, ledger.read());
     backend.close();
-    const { code } = await server.cli(['audit', 'verify']);
-    return { seed, rounds, ...report, auditIntact: code === 0, deadLetters: counts.failed };
+    const [trail, integrity] = [await server.cli(['audit', 'verify']), await server.cli(['integrity', 'verify'])];
+    return { seed, rounds, ...report, auditIntact: trail.code === 0, asRecorded: integrity.code === 0, deadLetters: counts.failed };
   } finally {
     ledger.close();
     await server.remove();

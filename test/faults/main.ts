@@ -2,6 +2,7 @@ import { parseArgs } from 'node:util';
 import startMongod from '../support/mongod-setup.ts';
 import stopMongod from '../support/mongod-teardown.ts';
 import { startTestServer } from '../support/server.ts';
+import { breakAuditStore } from './audit-store.ts';
 import { huntCanaries } from './canaries.ts';
 import { raceCreates } from './conditional-creates.ts';
 import { killRounds } from './kill.ts';
@@ -10,7 +11,7 @@ import { seeded } from './random.ts';
 import { flipEveryByte, forgeProofs, soundTrail, tamper } from './tampering.ts';
 
 /*
- * The long fault runs: `npm run faults -- canaries|kill|creates|outage|tampering [--seed N] [--rounds N]`. The tests of the same name
+ * The long fault runs: `npm run faults -- canaries|kill|creates|outage|audit|tampering [--seed N] [--rounds N]`. The tests of the same name
  * run them in small. Each ends with 1 if what must not happen did.
  */
 
@@ -20,7 +21,7 @@ interface Outcome {
 }
 
 interface Run {
-  /** Canaries, kills, races, seconds of outage, or cases of tampering (and as many forged proofs, and 100 times as many bytes). */
+  /** Canaries, kills, races, seconds of outage or of each fault of the audit store, or cases of tampering (and as many forged proofs, and 100 times as many bytes). */
   readonly rounds: number;
   readonly run: (rounds: number, seed: number) => Promise<Outcome>;
 }
@@ -39,8 +40,8 @@ const runs: Readonly<Record<string, Run>> = {
     rounds: 20,
     run: async (rounds, seed) => {
       const report = await killRounds(rounds, seed, console.log);
-      const { lost, doubled, unaudited, phantoms, auditIntact, deadLetters } = report;
-      return { passed: [lost, doubled, unaudited, phantoms].every(({ length }) => length === 0) && auditIntact && deadLetters === 0, report };
+      const { lost, doubled, unaudited, phantoms, auditIntact, asRecorded, deadLetters } = report;
+      return { passed: [lost, doubled, unaudited, phantoms].every(({ length }) => length === 0) && auditIntact && asRecorded && deadLetters === 0, report };
     },
   },
   creates: {
@@ -66,6 +67,19 @@ const runs: Readonly<Record<string, Run>> = {
         return { passed: Object.keys(during).every((status) => status === '503') && disclosed === 0 && lost.length === 0 && auditIntact, report };
       } finally {
         await server.remove();
+      }
+    },
+  },
+  audit: {
+    rounds: 60,
+    run: async (rounds) => {
+      await startMongod();
+      try {
+        const report = await breakAuditStore(rounds * 1000, console.log);
+        const sound = Object.values(report.faults).every(({ during, acks, disclosed }) => Object.keys(during).every((status) => status === '503') && Object.keys(acks).every((code) => code === 'AE') && disclosed === 0);
+        return { passed: sound && report.early === 0 && report.lost.length === 0 && report.asRecorded && report.auditIntact, report };
+      } finally {
+        await stopMongod();
       }
     },
   },
