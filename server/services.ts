@@ -147,7 +147,7 @@ export async function openServices(options: ServicesOptions): Promise<Services> 
     opened(keepPurged(channels, config.inboxRetentionS * 1000, log), (timer) => clearInterval(timer));
     pki.onChange(() => channels.setTls(pki.tlsOptions('required')));
     return {
-      ...guard, alerts, breakGlass, terminology, config, log, pki, mongo, keyring, store, audit, flood, partners, auth, channels, auditReader, checkpoints: signed, integrityChecks,
+      ...guard, guard, alerts, breakGlass, terminology, config, log, pki, mongo, keyring, store, audit, flood, partners, auth, channels, auditReader, checkpoints: signed, integrityChecks,
       auditConnection: mongo.audit, keysDir: config.keysDir, tenant: defaultTenant, clients: auth.clients, initialTokens: auth.initialTokens, softwareIssuers: auth.softwareIssuers, people: auth.people, apps: auth.apps, createLaunch: (launch) => auth.createLaunch(launch), fhirBaseUrl, warnings: mongo.warnings,
       issueOperatorCertificate: () => void pki.issueOperatorCertificate(),
       close: async () => {

@@ -1,9 +1,11 @@
 import type { Connection } from 'mongoose';
+import { InterlockError } from '../../resources/outcome/error.ts';
 import type { Channels } from '../../channels/run.ts';
 import type { Alerts } from '../alerts/alerts.ts';
 import type { Retention } from '../audit/archive-open.ts';
 import type { Checkpoints } from '../audit/checkpoints.ts';
 import type { BreakGlass } from '../access/break-glass.ts';
+import type { GuardServices } from '../access/guard.ts';
 import type { IntegrityChecks } from '../audit/integrity.ts';
 import type { AuditReader } from '../audit/reader.ts';
 import type { AuditRecord, AuditTrail } from '../audit/record.ts';
@@ -21,6 +23,8 @@ import type { OpenStore } from '../storage/store.ts';
 /** What commands work on: the running server's own parts. */
 export interface CommandServices {
   readonly alerts: Alerts;
+  /** For what a command reads of the record: as the operator, through the one door. */
+  readonly guard: GuardServices;
   readonly breakGlass: BreakGlass;
   readonly clients: Clients;
   readonly initialTokens: InitialTokens;
@@ -125,6 +129,15 @@ export function text(input: CommandInput, name: string): string | undefined {
 export function texts(input: CommandInput, name: string): readonly string[] {
   const value = input.options[name];
   return Array.isArray(value) ? (value as readonly string[]) : typeof value === 'string' ? [value] : [];
+}
+
+/** An option's time, milliseconds since 1970. @throws InterlockError `request-invalid` if it is none */
+export function timeOf(input: CommandInput, name: string): number | undefined {
+  const given = text(input, name);
+  if (given === undefined) return undefined;
+  const at = Date.parse(given);
+  if (Number.isNaN(at)) throw new InterlockError('request-invalid', { detail: `--${name} is an ISO 8601 date or time.` });
+  return at;
 }
 
 /** True if a flag was given. */

@@ -52,8 +52,12 @@ export async function freePort(): Promise<number> {
   });
 }
 
-/** Starts a server and waits until it is ready. @param env further INTERLOCK_… settings */
-export async function startServerProcess(env: Readonly<Record<string, string>> = {}): Promise<ServerProcess> {
+/**
+ * Starts a server and waits until it is ready.
+ * @param env further INTERLOCK_… settings
+ * @param program what is run in its place
+ */
+export async function startServerProcess(env: Readonly<Record<string, string>> = {}, program = join(root, 'server/main.ts')): Promise<ServerProcess> {
   const directory = mkdtempSync(join(tmpdir(), 'interlock-'));
   const [port, mllpPort] = [await freePort(), await freePort()];
   const dataDir = join(directory, 'data');
@@ -73,7 +77,7 @@ export async function startServerProcess(env: Readonly<Record<string, string>> =
   let child: ChildProcess;
 
   const start = async (): Promise<void> => {
-    child = spawn(process.execPath, [join(root, 'server/main.ts')], { env: settings, stdio: ['ignore', 'pipe', 'pipe'] });
+    child = spawn(process.execPath, [program], { env: settings, stdio: ['ignore', 'pipe', 'pipe'] });
     const began = output.length;
     await new Promise<void>((resolve, reject) => {
       const seen = (chunk: Buffer): void => {

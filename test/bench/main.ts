@@ -5,6 +5,7 @@ import { renderTable } from '../../server/cli/render.ts';
 import { ackCode, addPartner, admission, Backend, channelStatus, mllpSender, untilRouted, type PartnerCertificate } from '../support/callers.ts';
 import { mongodPid, rawMongo } from '../support/raw-mongo.ts';
 import { startTestServer, type TestServer } from '../support/server.ts';
+import { auditBench } from './audit.ts';
 import { firstBundles, mrnSystem, nameOf, patientBundle, patientOf, source } from './data.ts';
 import { callers, cpuSince, found, measure, memoryOf, ok, say, type Measured, type Processes, type Row } from './measure.ts';
 import { scale } from './scale.ts';
@@ -15,13 +16,13 @@ import { Profiler, profiledEnv, type Shares } from './profile.ts';
  * this process, over TLS connections that are kept, call the server, which is a process of its own. Beside them stands what
  * the same mongod does at best for a bare driver in the same run: one lookup by id, one journaled insert. `--rows` leaves
  * only those whose name has this text; `--profile` tells where the server's time went in each.
- * `npm run bench -- scale` is in scale.ts.
+ * `npm run bench -- scale` is in scale.ts, `npm run bench -- audit` in audit.ts.
  */
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: { seconds: { type: 'string', default: '5' }, rows: { type: 'string', default: '' }, profile: { type: 'boolean', default: false },
-    sizes: { type: 'string', default: '1000,10000,100000,500000' }, json: { type: 'boolean', default: false } },
+    sizes: { type: 'string', default: '1000,10000,100000,500000' }, entries: { type: 'string', default: '1000000' }, json: { type: 'boolean', default: false } },
 });
 const seconds = Number(values.seconds);
 /** Patients that are made for the searches, beside the loaded ones. */
@@ -177,4 +178,5 @@ async function main(): Promise<void> {
 }
 
 if (positionals[0] === 'scale') await scale({ sizes: values.sizes.split(',').map(Number), seconds, json: values.json });
+else if (positionals[0] === 'audit') await auditBench({ entries: Number(values.entries), seconds, json: values.json });
 else await main();

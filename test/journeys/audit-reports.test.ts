@@ -2,11 +2,12 @@ import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { Decrypter, generateIdentity, identityToRecipient } from 'age-encryption';
+import { PDFDocument } from 'pdf-lib';
 import { Backend, type Json } from '../support/callers.ts';
 import { startTestServer, type TestServer } from '../support/server.ts';
 
 /*
- * What leaves the audit trail as files: exports. From outside, against a real server and without one.
+ * What leaves the audit trail as files: exports, and the accounting of disclosures. From outside, against a real server and without one.
  */
 
 let server: TestServer;
@@ -20,12 +21,12 @@ beforeAll(async () => {
   recipient = await identityToRecipient(identity);
   backend = await Backend.register(server);
   for (const family of ['Ñandú', '=HYPERLINK("x")']) {
-    const answer = await backend.call('POST', 'Patient', { resourceType: 'Patient', name: [{ family, given: ['José'] }] });
+    const answer = await backend.call('POST', 'Patient', { resourceType: 'Patient', name: [{ family, given: ['José'] }], address: [{ line: ['1 Elm St'], city: 'Springfield' }] });
     const { id } = answer.json() as Json & { id: string };
     patients.push(id);
     for (let n = 0; n < 3; n += 1) await backend.call('GET', `Patient/${id}`);
   }
-}, 90_000);
+}, 240_000);
 
 afterAll(async () => {
   backend?.close();
@@ -51,7 +52,7 @@ describe('export', () => {
     expect(rows.map(({ event, patients: about }) => [event, about])).toEqual([['command audit export --patient', patients[0]], ['command audit export --patient', patients[0]]]);
     expect(rows.map(({ record }) => record.query)).toEqual([`AuditEvent?patient=${patients[0]}&_format=ndjson&events=4`, `AuditEvent?patient=${patients[0]}`]);
     expect(new Set(rows.map(({ record }) => record.requestId)).size).toBe(1);
-  }, 60_000);
+  }, 240_000);
 
   test('as sealed CSV; nothing is overwritten', async () => {
     const file = path('events.csv.age');
@@ -62,7 +63,7 @@ describe('export', () => {
     expect(lines).toHaveLength(events + 2);
     const again = await server.cli(command);
     expect([again.code, again.stderr]).toEqual([1, expect.stringContaining('already')]);
-  }, 60_000);
+  }, 240_000);
 
   test('without a server, by passphrase; a short one is refused and leaves no file', async () => {
     const [secret, weak] = [path('passphrase'), path('weak')];
@@ -75,5 +76,22 @@ describe('export', () => {
     expect(readFileSync(path('down.age')).subarray(0, 60).toString('latin1')).toMatch(/^age-encryption\.org\/v1\n-> scrypt /);
     expect(() => statSync(path('weak.age'))).toThrow('ENOENT');
     await server.restart();
-  }, 90_000);
+  }, 240_000);
+});
+
+describe('accounting of disclosures', () => {
+  test('tells what must be accounted for, as a PDF, sealed unless insisted otherwise', async () => {
+    const command = ['audit', 'accounting', '--patient', patients[0]!];
+    const refused = await server.cli([...command, '--out', path('a.pdf')]);
+    expect([refused.code, refused.stderr]).toEqual([1, expect.stringContaining('--insecure-unsealed')]);
+    expect(await server.cliJson([...command, '--recipient', recipient, '--out', path('a.pdf.age')])).toMatchObject({ accountable: 3, sealed: true });
+    expect(await opened(path('a.pdf.age'))).toMatch(/^%PDF-1\.\d/);
+    const readable = await server.cli([...command, '--required-only', '--insecure-unsealed', '--out', path('a.pdf')]);
+    expect([readable.code, readable.stdout]).toEqual([0, expect.stringContaining('NOT SEALED')]);
+    const document = await PDFDocument.load(readFileSync(path('a.pdf')));
+    expect([document.getTitle(), document.getPageCount()]).toEqual(['Accounting of disclosures', 1]);
+    const rows = await server.cliJson<{ event: string; record: { requestId: string } }[]>(['audit', 'query', '--patient', patients[0]!, '--agent', (await server.cliJson<{ record: { actor: { id: string } } }[]>(['audit', 'query', '--limit', '1']))[0]!.record.actor.id, '--limit', '3']);
+    // The operator's read of the name, the disclosure before its bytes left, and the command.
+    expect(rows.map(({ event }) => event)).toEqual([expect.stringContaining('audit accounting'), expect.stringContaining('audit accounting'), 'read']);
+  }, 240_000);
 });

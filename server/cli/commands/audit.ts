@@ -2,7 +2,7 @@ import { InterlockError } from '../../../resources/outcome/error.ts';
 import { queryRecords, toRow, type RecordFilter } from '../../audit/query.ts';
 import { exportAudit } from '../../reports/audit-export.ts';
 import { bytesOf, sealStream } from '../../reports/sealed-file.ts';
-import { text, type Command, type CommandFacts, type CommandInput, type CommandOption } from '../command.ts';
+import { text, timeOf, type Command, type CommandFacts, type CommandInput, type CommandOption } from '../command.ts';
 import { sealOf, sealOptions } from '../sealing.ts';
 
 const filterOptions: readonly CommandOption[] = [
@@ -98,12 +98,4 @@ function limitOf(input: CommandInput): number {
   const given = text(input, 'limit') ?? '100';
   if (!/^[1-9][0-9]{0,5}$/.test(given)) throw new InterlockError('request-invalid', { detail: '--limit is a positive number.' });
   return Math.min(Number(given), maxListed);
-}
-
-function timeOf(input: CommandInput, name: string): number | undefined {
-  const given = text(input, name);
-  if (given === undefined) return undefined;
-  const at = Date.parse(given);
-  if (Number.isNaN(at)) throw new InterlockError('request-invalid', { detail: `--${name} is an ISO 8601 date or time.` });
-  return at;
 }

@@ -1,5 +1,6 @@
 import type { Command } from '../command.ts';
 import { alertCommands } from './alerts.ts';
+import { accountingCommands } from './accounting.ts';
 import { appCommands } from './apps.ts';
 import { auditCommands } from './audit.ts';
 import { auditProofCommands } from './audit-proof.ts';
@@ -14,4 +15,4 @@ import { roleCommands } from './roles.ts';
 import { userCommands } from './users.ts';
 
 /** Every command of the command line, in the order in which help lists them. */
-export const commands: readonly Command[] = [...clientCommands, ...appCommands, ...clientReviewCommands, ...userCommands, ...partnerCommands, ...channelCommands, ...indexCommands, ...roleCommands, ...breakGlassCommands, ...alertCommands, ...auditCommands, ...auditProofCommands, ...integrityCommands];
+export const commands: readonly Command[] = [...clientCommands, ...appCommands, ...clientReviewCommands, ...userCommands, ...partnerCommands, ...channelCommands, ...indexCommands, ...roleCommands, ...breakGlassCommands, ...alertCommands, ...auditCommands, ...accountingCommands, ...auditProofCommands, ...integrityCommands];
