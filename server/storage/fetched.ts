@@ -66,6 +66,10 @@ export class FetchedDocument implements StoredDocument {
     return Array.from({ length: tokens.length / tokenBytes }, (_, index) => tokens.subarray(index * tokenBytes, (index + 1) * tokenBytes));
   }
 
+  hasToken(token: Buffer): boolean {
+    return this.#tokens?.includes(token) === true;
+  }
+
   /** All tokens one after the other. @throws InterlockError `integrity-failure` if anything else is among them */
   tokenBytes(): Buffer {
     const array = this.#tokens;

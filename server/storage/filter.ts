@@ -4,6 +4,8 @@ import { firstOrderAt } from './clock.ts';
 import type { DocumentCodec } from './document.ts';
 import type { TokenHasher } from './token-hash.ts';
 
+type TokenList = Extract<TokenExpr, { op: 'in' }>;
+
 /** Turns token expressions into MongoDB filters over `resources`. */
 export class FilterWriter {
   readonly #codec: DocumentCodec;
@@ -26,6 +28,18 @@ export class FilterWriter {
     if (parts.every(({ expr }) => expr.op === 'in')) return this.#has(labels);
     const filters = parts.map(({ type, expr }) => this.#ofType(type, expr));
     return filters.length === 1 ? filters[0] : { $or: filters };
+  }
+
+  /** The same as lists of which a document must have a token each, the most selective first; undefined if more is asked. */
+  tokenListsOf(plans: readonly TypePlan[], pick: (plan: TypePlan) => TokenExpr): readonly (readonly Buffer[])[] | undefined {
+    const exprs = plans.map(pick).filter(({ op }) => op !== 'false');
+    if (exprs.every((expr) => expr.op === 'in')) return [this.#tokens(exprs.flatMap(({ labels }) => labels))];
+    const [only] = exprs;
+    if (exprs.length > 1 || only?.op !== 'and') return undefined;
+    const leader = leaderOf(only.of);
+    const rest = only.of.filter((part) => part !== leader);
+    if (leader === undefined || !rest.every((part) => part.op === 'in')) return undefined;
+    return [leader, ...rest].map(({ labels }) => this.#tokens(labels));
   }
 
   #ofType(type: string, expr: TokenExpr): object {
@@ -64,8 +78,8 @@ export class FilterWriter {
 }
 
 /** Of conditions that must all hold, the token list whose index is walked: one only, so that MongoDB has nothing to weigh; none beside ids. */
-function leaderOf(parts: readonly TokenExpr[]): TokenExpr | undefined {
-  let leader: Extract<TokenExpr, { op: 'in' }> | undefined;
+function leaderOf(parts: readonly TokenExpr[]): TokenList | undefined {
+  let leader: TokenList | undefined;
   for (const part of parts) {
     if (part.op === 'id') return undefined;
     if (part.op === 'in' && (leader === undefined || part.rank < leader.rank || (part.rank === leader.rank && valueLength(part) > valueLength(leader)))) leader = part;
@@ -74,7 +88,7 @@ function leaderOf(parts: readonly TokenExpr[]): TokenExpr | undefined {
 }
 
 /** Length of what a token list asks for: of values of one kind, longer ones are rarer. */
-function valueLength({ labels }: Extract<TokenExpr, { op: 'in' }>): number {
+function valueLength({ labels }: TokenList): number {
   return Math.min(...labels.map((label) => label.length - label.indexOf('\n', label.indexOf('\n') + 1)));
 }
 

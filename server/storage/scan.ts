@@ -11,6 +11,7 @@ import { columnOf, columnsFor, comparedParams, decodeColumns } from './columns.t
 import type { StoredDocument } from './document.ts';
 import { findDocuments } from './driver.ts';
 import type { Reader } from './reads.ts';
+import type { SharedFinds } from './shared-finds.ts';
 import type { OpenVersion } from './version.ts';
 
 /** How much a search may cost; shared by all of its scans. */
@@ -58,6 +59,8 @@ export interface ScanRequest {
   readonly batch: number;
   /** Few candidates are expected: the first batch is fetched whole, which saves a round trip for the matches. */
   readonly few?: boolean;
+  /** The filter as token lists, where it is no more than that. */
+  readonly lists?: readonly (readonly Buffer[])[];
 }
 
 /** What columns need of a document; the whole document where it was fetched with them. */
@@ -76,13 +79,15 @@ export class Scanner {
   readonly #reader: Reader;
   readonly #values: ValueContext;
   readonly #typeOf: (code: number) => string | undefined;
+  readonly #shared: SharedFinds;
 
-  constructor(options: { app: Connection; keyring: Keyring; reader: Reader; values: ValueContext; typeOf: (code: number) => string | undefined }) {
+  constructor(options: { app: Connection; keyring: Keyring; reader: Reader; shared: SharedFinds; values: ValueContext; typeOf: (code: number) => string | undefined }) {
     this.#app = options.app;
     this.#keyring = options.keyring;
     this.#reader = options.reader;
     this.#values = options.values;
     this.#typeOf = options.typeOf;
+    this.#shared = options.shared;
   }
 
   /** Yields hits batch by batch. @throws InterlockError `too-costly` when the budget is used up before the end */
@@ -94,8 +99,10 @@ export class Scanner {
     let { after } = request;
     for (;;) {
       const filter = after === undefined ? request.filter : { $and: [request.filter, { o: request.direction === 1 ? { $gt: after } : { $lt: after } }] };
-      const find = { filter, sort: { o: request.direction }, limit: batch, maxTimeMs: budget.leftMs, ...(isWhole ? {} : { projection: { o: 1, s: 1, t: 1 } as const }) };
-      const rows = await findDocuments(this.#app, 'resources', find, session);
+      const find = { filter, limit: batch, maxTimeMs: budget.leftMs };
+      const rows = isWhole && request.lists !== undefined && request.direction === 1 && after === undefined && session === undefined
+        ? await this.#shared.find({ ...find, lists: request.lists })
+        : await findDocuments(this.#app, 'resources', { ...find, sort: { o: request.direction }, ...(isWhole ? {} : { projection: { o: 1, s: 1, t: 1 } }) }, session);
       budget.spend(rows.length);
       if (columns === undefined) yield this.#byBody(await this.#reader.openAll(rows.filter(isDocument)), rows, residuals, request.values ?? []);
       else yield await this.#byColumns(rows, columns, residuals, request.values ?? [], session);

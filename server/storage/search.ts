@@ -7,6 +7,7 @@ import { countUpTo, findDocuments } from './driver.ts';
 import type { FilterWriter } from './filter.ts';
 import type { Reader } from './reads.ts';
 import { Budget, type Hit, type Scanner } from './scan.ts';
+import type { SharedFinds } from './shared-finds.ts';
 import { compareKeys, sortCodes, sortKeysOf, type SortValue } from './sort.ts';
 
 /** What a search may cost. */
@@ -38,6 +39,7 @@ interface Work {
   readonly request: SearchRequest;
   readonly plans: readonly TypePlan[];
   readonly filter: object;
+  readonly lists: readonly (readonly Buffer[])[] | undefined;
   readonly cursor: Cursor | undefined;
   readonly session: ClientSession | undefined;
 }
@@ -51,14 +53,16 @@ export class Searcher {
   readonly #reader: Reader;
   readonly #filters: FilterWriter;
   readonly #scanner: Scanner;
+  readonly #shared: SharedFinds;
   readonly #limits: SearchLimits;
   readonly #scheme: () => number;
 
-  constructor(options: { app: Connection; reader: Reader; filters: FilterWriter; scanner: Scanner; limits: SearchLimits; scheme: () => number }) {
+  constructor(options: { app: Connection; reader: Reader; filters: FilterWriter; scanner: Scanner; shared: SharedFinds; limits: SearchLimits; scheme: () => number }) {
     this.#app = options.app;
     this.#reader = options.reader;
     this.#filters = options.filters;
     this.#scanner = options.scanner;
+    this.#shared = options.shared;
     this.#limits = options.limits;
     this.#scheme = options.scheme;
   }
@@ -72,7 +76,8 @@ export class Searcher {
     const plans = request.types.map((type) => planType(type, request.where, this.#scheme())).filter(({ candidates }) => candidates.op !== 'false');
     const filter = this.#filters.filterOf(plans, ({ candidates }) => candidates);
     if (filter === undefined) return { matches: [], ...(request.total === 'none' ? {} : { total: 0 }) };
-    const work: Work = { request, plans, filter, cursor: request.after === undefined ? undefined : readCursor(request.after), session };
+    const lists = this.#filters.tokenListsOf(plans, ({ candidates }) => candidates);
+    const work: Work = { request, plans, filter, lists, cursor: request.after === undefined ? undefined : readCursor(request.after), session };
     if (request.count === 0) {
       return request.total === 'none' ? { matches: [] } : { matches: [], total: await this.#total(work, true) };
     }
@@ -82,19 +87,22 @@ export class Searcher {
 
   /** A page in order of recording. */
   async #walk(work: Work, direction: 1 | -1): Promise<SearchPage> {
-    const { request, cursor, plans, filter, session } = work;
+    const { request, cursor, plans, filter, lists, session } = work;
     const after = cursor === undefined ? undefined : BigInt(cursor.o);
     const wanted = request.count + 1;
     let found: Found[];
     if (plans.every(({ exact }) => exact)) {
       const bound = after === undefined ? filter : { $and: [filter, { o: direction === 1 ? { $gt: after } : { $lt: after } }] };
-      const documents = await findDocuments(this.#app, 'resources', { filter: bound, sort: { o: direction }, limit: wanted, maxTimeMs: this.#limits.pageMs }, session);
+      const find = { filter: bound, limit: wanted, maxTimeMs: this.#limits.pageMs };
+      const documents = lists !== undefined && direction === 1 && after === undefined && session === undefined
+        ? await this.#shared.find({ ...find, lists })
+        : await findDocuments(this.#app, 'resources', { ...find, sort: { o: direction } }, session);
       found = (await this.#reader.openAll(documents)).map((version) => ({ order: version.order, version }));
     } else {
       found = [];
       const budget = new Budget(this.#limits.candidates, this.#limits.pageMs);
       const seen = new Set<string>();
-      for await (const hits of this.#scanner.scan({ filter, plans, direction, ...(after === undefined ? {} : { after }), batch: 2 * wanted, few: plans.every(({ candidates }) => isSelective(candidates)) }, budget, session)) {
+      for await (const hits of this.#scanner.scan({ filter, plans, direction, ...(after === undefined ? {} : { after }), batch: 2 * wanted, few: plans.every(({ candidates }) => isSelective(candidates)), ...(lists && { lists }) }, budget, session)) {
         // What is updated during the scan may come twice.
         found.push(...hits.filter(({ docId }) => seen.size < seen.add(docId.toString('latin1')).size));
         if (found.length >= wanted) break;
@@ -113,11 +121,11 @@ export class Searcher {
 
   /** A page in the order of values: all matches are gathered by their columns, sorted, and cut. */
   async #gather(work: Work): Promise<SearchPage> {
-    const { request, cursor, plans, filter, session } = work;
+    const { request, cursor, plans, filter, lists, session } = work;
     const budget = new Budget(this.#limits.candidates, this.#limits.pageMs);
     const hits = new Map<string, { readonly hit: Hit; readonly keys: readonly SortValue[] }>();
     const few = plans.every(({ candidates }) => isSelective(candidates));
-    for await (const batch of this.#scanner.scan({ filter, plans, direction: 1, values: sortCodes(request.sort), batch: few ? 2 * (request.count + 1) : 1_000, few }, budget, session)) {
+    for await (const batch of this.#scanner.scan({ filter, plans, direction: 1, values: sortCodes(request.sort), batch: few ? 2 * (request.count + 1) : 1_000, few, ...(lists && { lists }) }, budget, session)) {
       for (const hit of batch) hits.set(hit.docId.toString('latin1'), { hit, keys: sortKeysOf(hit, request.sort) });
     }
     const compare = (a: { hit: { order: bigint }; keys: readonly SortValue[] }, b: { hit: { order: bigint }; keys: readonly SortValue[] }): number =>

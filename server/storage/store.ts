@@ -19,6 +19,7 @@ import { repair, type AuditRepair } from './repair.ts';
 import { Scanner } from './scan.ts';
 import { SearchIndexes, type SearchIndexesOptions } from './search-indexes.ts';
 import { Searcher, searchLimits, type SearchLimits } from './search.ts';
+import { SharedFinds } from './shared-finds.ts';
 import { TokenHasher } from './token-hash.ts';
 import { runTransaction } from './transactions.ts';
 import { Writer } from './writes.ts';
@@ -68,8 +69,9 @@ export function openStore(options: StoreOptions): OpenStore {
   const reader = new Reader({ app, codec });
   const writer = new Writer({ app, codec, epoch, reader });
   const indexes = new SearchIndexes({ app, codec, keyring, preparer, reader, epoch, log, ...options.indexing });
-  const scanner = new Scanner({ app, keyring, reader, values, typeOf: (code) => types.get(code) });
-  const searcher = new Searcher({ app, reader, filters: new FilterWriter(codec, hasher), scanner, limits: { ...searchLimits, ...options.limits }, scheme: () => indexes.scheme });
+  const shared = new SharedFinds(app);
+  const scanner = new Scanner({ app, keyring, reader, shared, values, typeOf: (code) => types.get(code) });
+  const searcher = new Searcher({ app, reader, filters: new FilterWriter(codec, hasher), scanner, shared, limits: { ...searchLimits, ...options.limits }, scheme: () => indexes.scheme });
   const historian = new Historian({ app, codec, reader, epoch });
 
   const changes = new Changes({ app, codec, reader });
