@@ -14,6 +14,7 @@ import { readRolesFile } from './access/roles-file.ts';
 import { TerminologyService } from './access/terminology.ts';
 import type { Alerts } from './alerts/alerts.ts';
 import { openAlerts } from './alerts/open.ts';
+import { openArchive, openRetention } from './audit/archive-open.ts';
 import { Checkpoints } from './audit/checkpoints.ts';
 import { openFloodGuard, type FloodGuard } from './audit/flood.ts';
 import { IntegrityChecks } from './audit/integrity.ts';
@@ -107,10 +108,13 @@ export async function openServices(options: ServicesOptions): Promise<Services> 
     let checkpoints: Checkpoints | undefined;
     let watch: Alerts | undefined;
     const audit = opened(await openAuditTrail({ audit: mongo.audit, keyring, tenant: defaultTenant, epochId: epoch.id, log, flush: { appendTimeoutMs: config.auditAppendTimeoutMs, maxQueuedEntries: config.auditMaxQueuedEntries }, onAppended: (entries) => checkpoints?.count(entries), onRecorded: (entries) => watch?.take(entries), onFenced: () => options.onFatal(new InterlockError('audit-unavailable')) }), async (part) => part.close());
-    const auditReader = new AuditReader({ audit: mongo.audit, keyring, tenant: defaultTenant, site: { baseUrl: fhirBaseUrl, site: new URL(config.baseUrl).host } });
+    const trail = { audit: mongo.audit, keyring, tenant: defaultTenant };
+    const archive = openArchive(config, { ...trail, ca: [pki.caPem] });
+    const auditReader = new AuditReader({ ...trail, archive, site: { baseUrl: fhirBaseUrl, site: new URL(config.baseUrl).host } });
     const alerts = (watch = opened(await openAlerts({ config, app: mongo.app, keyring, audit, reader: auditReader, pki, log, nowMs }), async (part) => part.close()));
     const witnesses = opened(openWitnesses({ audit: mongo.audit, log, progressFile: join(config.dataDir, 'audit-witness.json'), ...(config.auditWitnessDir === undefined ? {} : { directory: config.auditWitnessDir }), ...(config.auditWitnessUrl === undefined ? {} : { url: config.auditWitnessUrl }) }), async (part) => part.close());
     const signed = (checkpoints = opened(await Checkpoints.open({ audit: mongo.audit, keyring, tenant: defaultTenant, keysDir: config.keysDir, log, intervalMs: options.serve ? config.auditCheckpointIntervalS * 1000 : 0, onCheckpoint: () => witnesses.notify(), onFault: (what) => alerts.signal('verification-failed', what) }), async (part) => part.close()));
+    const retention = opened(openRetention(config, archive, { ...trail, checkpoints: signed, trail: audit, log, nowMs, openRemover: mongo.openArchiver, daily: options.serve }), async (part) => part.close());
     await audit.record(serverRecord('start', nowMs()));
     for (const [use, count] of keyUse) await audit.record(keyRecord(use, count, nowMs()));
     const store = opened(openStore({ app: mongo.app, keyring, tenant: defaultTenant, epoch, audit, log, values, indexing: { onJob: async (event) => audit.record(serverRecord(event, nowMs())) } }), async (part) => part.close());
@@ -118,7 +122,7 @@ export async function openServices(options: ServicesOptions): Promise<Services> 
     if (mongo.embedded !== undefined) await store.repair({ alone: true });
     await store.indexes.open();
     await alerts.start(nameTokens({ store, keyring, nowMs }));
-    const integrityChecks = opened(new IntegrityChecks({ audit: mongo.audit, keyring, tenant: defaultTenant, checkpoints: signed, reader: auditReader, trail: audit, store, dataDir: config.dataDir, log, nowMs, intervalMs: options.serve ? config.integrityIntervalS * 1000 : 0, onFault: (what) => alerts.signal('verification-failed', what) }), async (part) => part.close());
+    const integrityChecks = opened(new IntegrityChecks({ audit: mongo.audit, keyring, tenant: defaultTenant, checkpoints: signed, archive, reader: auditReader, trail: audit, store, dataDir: config.dataDir, log, nowMs, intervalMs: options.serve ? config.integrityIntervalS * 1000 : 0, onFault: (what) => alerts.signal('verification-failed', what) }), async (part) => part.close());
     const flood = opened(openFloodGuard({ trail: audit }), async (part) => part.close());
     const partners = new PartnerRegistry({ connection: mongo.app, keyring, audit: async (record) => audit.record(record), isRevoked: (serial) => pki.isRevoked(serial) });
     const terminology = new TerminologyService(store);
@@ -147,7 +151,7 @@ export async function openServices(options: ServicesOptions): Promise<Services> 
     opened(keepPurged(channels, config.inboxRetentionS * 1000, log), (timer) => clearInterval(timer));
     pki.onChange(() => channels.setTls(pki.tlsOptions('required')));
     return {
-      ...guard, guard, alerts, breakGlass, terminology, config, log, pki, mongo, keyring, store, audit, flood, partners, auth, channels, auditReader, checkpoints: signed, integrityChecks,
+      ...guard, guard, alerts, breakGlass, terminology, config, log, pki, mongo, keyring, store, audit, flood, partners, auth, channels, auditReader, retention, checkpoints: signed, integrityChecks,
       auditConnection: mongo.audit, keysDir: config.keysDir, tenant: defaultTenant, clients: auth.clients, initialTokens: auth.initialTokens, softwareIssuers: auth.softwareIssuers, people: auth.people, apps: auth.apps, createLaunch: (launch) => auth.createLaunch(launch), fhirBaseUrl, warnings: mongo.warnings,
       issueOperatorCertificate: () => void pki.issueOperatorCertificate(),
       close: async () => {
@@ -203,6 +207,7 @@ async function connect({ config, log, onProgress, onFatal }: ServicesOptions): P
   return connectMongo({
     appUri: config.mongodbUri,
     auditUri: config.auditMongodbUri,
+    archiverUri: config.auditArchiveMongodbUri,
     allowInsecureMongo: config.allowInsecureMongo,
     log,
     embedded: {

@@ -1,5 +1,8 @@
+import type { KeyObject } from 'node:crypto';
 import type { Connection } from 'mongoose';
 import type { Keyring } from '../kms/keyring.ts';
+import type { Archive } from './archive.ts';
+import { checkSegment, type SegmentFault } from './archive-segment.ts';
 import type { Checkpoints } from './checkpoints.ts';
 import { logRecords } from './log-records.ts';
 import type { AuditRecord } from './record.ts';
@@ -12,6 +15,8 @@ export interface TrailCheckOptions {
   readonly keyring: Keyring;
   readonly tenant: string;
   readonly checkpoints: Checkpoints;
+  /** What was archived is checked with the rest. */
+  readonly archive?: Archive;
   /** Checkpoints that were kept elsewhere, and that the trail must still agree with. */
   readonly witnesses?: readonly Checkpoint[];
   /** Given each entry that opens, once or more, before the check has ended. */
@@ -28,22 +33,34 @@ export interface TrailCheck {
   readonly log: ReturnType<LogVerifier['finish']>;
   /** What only the keys can tell. */
   readonly sealed: VerifyReport;
+  /** What is wrong with segment files and their catalogue. */
+  readonly segments: readonly SegmentFault[];
 }
 
 /** Checks the whole trail: first as anybody can, against its checkpoints, then seals, keys and search tokens. */
 export async function checkTrail(options: TrailCheckOptions): Promise<TrailCheck> {
-  const { audit, keyring, tenant, checkpoints, witnesses = [], onRecord, breathe, onProgress } = options;
+  const { audit, keyring, tenant, checkpoints, archive, witnesses = [], onRecord, breathe, onProgress } = options;
   const remembered = checkpoints.remembered();
-  const verifier = new LogVerifier(keysOf(checkpoints.signer.publicKeys()), remembered === undefined ? witnesses : [...witnesses, remembered]);
-  for await (const record of logRecords(audit, tenant)) {
+  const keys = keysOf(checkpoints.signer.publicKeys());
+  const segments = await segmentFaults(archive, keys);
+  const verifier = new LogVerifier(keys, remembered === undefined ? witnesses : [...witnesses, remembered]);
+  for await (const record of logRecords(audit, tenant, archive === undefined ? {} : { archive })) {
     verifier.accept(record);
     await breathe?.();
     if (verifier.state.blocks % 500 === 0) onProgress?.(verifier.state.entries);
   }
   const log = verifier.finish();
   const sealed = await verifyTrail({
-    audit, keyring, tenant, ...(onRecord === undefined ? {} : { onRecord }), ...(breathe === undefined ? {} : { breathe }),
+    audit, keyring, tenant, ...(archive === undefined ? {} : { archive, checkpoints: (from: number, to: number) => checkpoints.range(from, to) }), ...(onRecord === undefined ? {} : { onRecord }), ...(breathe === undefined ? {} : { breathe }),
     onProgress: ({ entries }) => onProgress?.(log.entries + entries, 2 * log.entries),
   });
-  return { ok: log.ok && sealed.ok, log, sealed };
+  return { ok: log.ok && sealed.ok && segments.length === 0, log, sealed, segments };
+}
+
+async function segmentFaults(archive: Archive | undefined, keys: readonly KeyObject[]): Promise<SegmentFault[]> {
+  if (archive === undefined) return [];
+  const { segments, damaged } = await archive.catalogue.state(true);
+  const faults: SegmentFault[] = damaged.map((n) => ({ code: 'catalogue-altered', segment: '', checkpoint: n, text: 'What the database says of a segment, or a tombstone, is not what this system wrote.' }));
+  for (const segment of segments) faults.push(...(await checkSegment(archive, segment, keys)));
+  return faults;
 }

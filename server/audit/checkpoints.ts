@@ -133,6 +133,20 @@ export class Checkpoints {
     return found === null ? undefined : parse(found);
   }
 
+  /** Stored checkpoints, both ends included, in their order. @throws InterlockError `integrity-failure` if one is damaged */
+  async *range(from: number, to: number): AsyncGenerator<Checkpoint> {
+    for await (const stored of this.#stored.find({ _id: { $gte: from, $lte: to } }, { sort: { _id: 1 }, projection: { json: 1, peaks: 1 }, promoteBuffers: true, readConcern: 'majority' })) yield parse(stored);
+  }
+
+  /** Signs another statement with the key of the next checkpoint. @param bytes what is signed, given the key's fingerprint */
+  async sign(bytes: (key: string) => Buffer): Promise<{ readonly key: string; readonly signature: string }> {
+    return this.#alone(async () => {
+      await this.#catchUp();
+      const { fingerprint, privateKey } = await this.signer.key(this.#expectedKey());
+      return { key: fingerprint, signature: sign(null, bytes(fingerprint), privateKey).toString('base64') };
+    });
+  }
+
   /** The last checkpoint that the keys directory remembers; it survives a database that was set back. */
   remembered(): Checkpoint | undefined {
     try {

@@ -13,14 +13,17 @@ export interface StreamHeads {
 /** Finds the last block of every stream. */
 export async function readHeads(collection: mongo.Collection<Block>): Promise<StreamHeads> {
   const openings = await collection.find({ n: 0 }, { projection: { _id: 1, heads: 1 }, promoteBuffers: true, readConcern: 'majority' }).toArray();
-  const named = new Set(openings.flatMap((opening) => (opening.heads ?? []).map(nameOf)));
+  const known = openings.flatMap((opening) => opening.heads ?? []);
+  const named = new Set(known.map(nameOf));
+  // Of an archived stream only the opening is left here; where it ended was named long ago.
+  const ended = new Set(known.filter(({ n }) => n > 0).map(({ stream }) => stream));
   const streams = openings.map((opening) => streamOf(opening._id)).sort();
   const heads: Head[] = [];
   for (let i = 0; i < streams.length; i += parallelLookups) {
     const found = await Promise.all(streams.slice(i, i + parallelLookups).map((stream) => readHead(collection, stream)));
     heads.push(...found.filter((head) => head !== undefined));
   }
-  return { heads, unnamed: heads.filter((head) => !named.has(nameOf(head))) };
+  return { heads, unnamed: heads.filter((head) => !named.has(nameOf(head)) && !(head.n === 0 && ended.has(head.stream))) };
 }
 
 async function readHead(collection: mongo.Collection<Block>, stream: string): Promise<Head | undefined> {

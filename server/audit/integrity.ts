@@ -12,6 +12,7 @@ import type { IntegrityReport } from '../storage/integrity.ts';
 import type { RecordedVersion } from '../storage/inventory.ts';
 import type { OpenStore } from '../storage/store.ts';
 import { checkTrail, type TrailCheck } from './check.ts';
+import type { Archive } from './archive.ts';
 import type { Checkpoints } from './checkpoints.ts';
 import { idBytes, openEntry } from './entry.ts';
 import type { AuditReader } from './reader.ts';
@@ -33,6 +34,7 @@ export interface IntegrityChecksOptions {
   readonly keyring: Keyring;
   readonly tenant: string;
   readonly checkpoints: Checkpoints;
+  readonly archive?: Archive;
   readonly reader: AuditReader;
   readonly trail: AuditTrail;
   readonly store: Pick<OpenStore, 'checkIntegrity' | 'repair'>;
@@ -104,7 +106,7 @@ export class IntegrityChecks {
     try {
       let recorded = 0;
       const trailCheck = await checkTrail({
-        audit, keyring, tenant, checkpoints, breathe,
+        audit, keyring, tenant, checkpoints, breathe, ...(this.#options.archive === undefined ? {} : { archive: this.#options.archive }),
         onProgress: (entries, of) => tell(of === undefined ? 0 : Math.floor((500 * entries) / of), 1_000),
         onRecord: (entryId, record) => {
           for (const version of versionsOf(entryId, record)) {

@@ -1,5 +1,7 @@
 import type { Connection, mongo } from 'mongoose';
 import { InterlockError } from '../../resources/outcome/error.ts';
+import { copiesOf, type Archive } from './archive.ts';
+import type { Segment } from './archive-catalogue.ts';
 import { blockId, streamOf, type Block } from './block.ts';
 import { checkpointCollection, parse, type StoredCheckpoint } from './checkpoints.ts';
 import type { Checkpoint, LogBlock, LogRecord } from './standalone/format.ts';
@@ -12,17 +14,22 @@ type Blocks = mongo.Collection<Block>;
 export interface LogRange {
   readonly from?: number;
   readonly until?: number;
+  /** Where blocks are that the database has no longer. */
+  readonly archive?: Archive;
 }
 
 /**
- * The trail in the order in which it was signed: each checkpoint, then its blocks as they are found, at last what no
- * checkpoint names, wherever it stands. What an export holds, and what a verifier reads.
+ * The trail in the order in which it was signed: each checkpoint, then its blocks as they are found, or before it
+ * the tombstone of what was purged, at last what no checkpoint names, wherever it stands. What an export holds, and what a verifier reads.
  * @throws InterlockError `not-found` if the checkpoint before `from` does not exist
  */
 export async function* logRecords(audit: Connection, tenant: string, range: LogRange = {}): AsyncGenerator<LogRecord> {
   const collection = audit.collection<Block>(auditCollection);
   const checkpoints = audit.collection<StoredCheckpoint>(checkpointCollection);
-  const { from = 1, until } = range;
+  const { from = 1, until, archive } = range;
+  const { segments, tombstones } = archive === undefined ? { segments: [], tombstones: [] } : await archive.catalogue.state(true);
+  const archived = new ArchivedBlocks(collection, archive, segments);
+  let purgedTo = 0;
   const before = from > 1 ? await checkpoints.findOne({ _id: from - 1 }, { promoteBuffers: true, readConcern: 'majority' }) : undefined;
   if (before === null) throw new InterlockError('not-found', { detail: 'There is no such checkpoint.' });
   yield { header: { format: 'interlock-audit-export-1', tenant, after: before === undefined ? null : { checkpoint: parse(before), peaks: before.peaks.map((peak) => peak.toString('hex')) } } };
@@ -39,15 +46,77 @@ export async function* logRecords(audit: Connection, tenant: string, range: LogR
       continue;
     }
     count.checkpoints += 1;
+    const { n } = checkpoint;
+    const tombstone = n > purgedTo ? tombstones.find((one) => one.from <= n && n <= one.to) : undefined;
+    if (tombstone !== undefined) {
+      purgedTo = tombstone.to;
+      yield { tombstone };
+    }
     yield { checkpoint, marks: stored.marks };
+    for (const [stream, , last] of checkpoint.blocks) anchored.set(stream, Math.max(last, anchored.get(stream) ?? -1));
+    if (n <= purgedTo) continue;
+    if (await archived.has(n)) {
+      yield* archived.blocksOf(n, count);
+      continue;
+    }
     for (const [stream, first, last] of checkpoint.blocks) {
-      anchored.set(stream, Math.max(last, anchored.get(stream) ?? -1));
       yield* blocks(collection, { _id: { $gte: blockId(stream, first), $lt: `${blockId(stream, last)};` } }, count);
     }
   }
   yield { unanchored: true };
   if (until === undefined) yield* rest(collection, anchored, from > 1, count);
   yield { end: count };
+}
+
+/** Blocks of checkpoints that the database does not have, or not all of them, any longer. */
+class ArchivedBlocks {
+  readonly #collection: Blocks;
+  readonly #archive: Archive | undefined;
+  readonly #segments: readonly Segment[];
+  #current: { readonly segment: Segment; readonly isNeeded: boolean; n: number; ahead?: LogRecord; lines?: AsyncGenerator<LogRecord> } | undefined;
+
+  constructor(collection: Blocks, archive: Archive | undefined, segments: readonly Segment[]) {
+    [this.#collection, this.#archive, this.#segments] = [collection, archive, segments];
+  }
+
+  async has(n: number): Promise<boolean> {
+    const segment = this.#segments.find(({ _id, to }) => _id <= n && n <= to);
+    if (segment === undefined) return false;
+    if (this.#current?.segment !== segment) this.#current = { segment, n: segment._id - 1, isNeeded: (await copiesOf(this.#collection, segment)) < segment.blocks };
+    return this.#current.isNeeded;
+  }
+
+  /** What stands between the line of a checkpoint and the next. Checkpoints are asked for in their order. */
+  async *blocksOf(n: number, count: { blocks: number }): AsyncGenerator<LogRecord> {
+    const current = this.#current!;
+    current.lines ??= readable(this.#archive!.records(current.segment));
+    for (;;) {
+      const next = current.ahead === undefined ? await current.lines.next() : { done: false as const, value: current.ahead };
+      delete current.ahead;
+      if (next.done === true) return;
+      const record = next.value;
+      if ('checkpoint' in record) {
+        if (current.n === n) {
+          current.ahead = record;
+          return;
+        }
+        current.n += 1;
+      } else if (current.n === n && ('block' in record || 'unreadable' in record)) {
+        count.blocks += 1;
+        yield record;
+      }
+    }
+  }
+}
+
+/** A file that is missing, or no export at all, is a gap in what follows. */
+async function* readable(lines: AsyncIterable<LogRecord>): AsyncGenerator<LogRecord> {
+  try {
+    yield* lines;
+  } catch (error) {
+    if (error instanceof InterlockError && error.code !== 'integrity-failure') throw error;
+    yield { unreadable: 'A segment of the archive cannot be read.' };
+  }
 }
 
 /** Everything that lies between what the checkpoints name. */
@@ -72,7 +141,8 @@ async function* blocks(collection: Blocks, filter: mongo.Filter<Block>, count: {
   }
 }
 
-function toLogBlock({ _id, n, at, to, heads, prev, hash, e }: Block): LogBlock {
+/** A block as it stands in an export. */
+export function toLogBlock({ _id, n, at, to, heads, prev, hash, e }: Block): LogBlock {
   return { id: _id, n, at: at.getTime(), to: to.getTime(), heads: heads?.map((head) => [head.stream, head.n, head.hash.toString('hex')] as const) ?? null, prev, hash, e };
 }
 

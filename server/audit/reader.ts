@@ -4,6 +4,7 @@ import { extractSearchValues, patientsOf } from '../../resources/search-values/i
 import type { Keyring } from '../kms/keyring.ts';
 import type { Criterion, SortKey } from '../search/criteria.ts';
 import { matches } from '../search/match.ts';
+import type { Archive } from './archive.ts';
 import type { Block } from './block.ts';
 import { openEntry, timeOfId } from './entry.ts';
 import { planOf, type SearchPlan } from './hints.ts';
@@ -51,6 +52,8 @@ export interface AuditReaderOptions {
   readonly keyring: Keyring;
   readonly tenant: string;
   readonly site: AuditSite;
+  /** What was archived is read with the rest. */
+  readonly archive?: Archive;
 }
 
 /** An entry, opened. */
@@ -81,7 +84,7 @@ export class AuditReader {
   async read(id: string): Promise<AuditEventVersion | undefined> {
     const parsed = parseEventId(id);
     if (parsed === undefined) return undefined;
-    const found = await findEntry(this.#collection, parsed.entryId);
+    const found = await findEntry(this.#collection, parsed.entryId, this.#options.archive);
     if (found === undefined) return undefined;
     const event = this.render(await this.#open(found))[parsed.index];
     return event === undefined ? undefined : versionOf(parsed.entryId, parsed.index, event);
@@ -130,12 +133,12 @@ export class AuditReader {
 
   async *#candidates(plan: SearchPlan, descending: boolean): AsyncGenerator<ScannedEntry> {
     if (plan.entryIds === undefined) {
-      yield* scan(this.#collection, this.#tokens, { ...plan, descending });
+      yield* scan(this.#collection, this.#tokens, { ...plan, descending }, this.#options.archive);
       return;
     }
     const ids = [...new Map(plan.entryIds.map((id) => [id.toString('hex'), id])).values()].sort((a, b) => Buffer.compare(a, b));
     for (const id of descending ? ids.reverse() : ids) {
-      const found = await findEntry(this.#collection, id);
+      const found = await findEntry(this.#collection, id, this.#options.archive);
       if (found !== undefined) yield found;
     }
   }

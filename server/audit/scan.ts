@@ -1,5 +1,6 @@
 import type { mongo } from 'mongoose';
 import { InterlockError } from '../../resources/outcome/error.ts';
+import { merged, type Archive, type BlockSource, type FoundBlock } from './archive.ts';
 import { windowMs, type Block, type BlockEntry } from './block.ts';
 import { firstIdOf, timeOfId } from './entry.ts';
 import { dayOf, term, type Tokens } from './tokens.ts';
@@ -27,8 +28,6 @@ export interface ScannedEntry {
   readonly recovered: boolean;
 }
 
-type FoundBlock = Pick<Block, '_id' | 'to' | 'e'>;
-
 const dayMs = 86_400_000;
 // Days whose tokens are asked for at once. MongoDB merges sorted index scans up to 200.
 const daysPerQuery = 31;
@@ -39,32 +38,32 @@ const wholeBlocksPerBatch = 8;
 const filteredBlocksPerBatch = 32;
 
 /** Entries that may satisfy the request, without repetition, exactly in the order of their ids: of time. */
-export async function* scan(collection: mongo.Collection<Block>, tokens: Tokens, request: ScanRequest): AsyncGenerator<ScannedEntry> {
+export async function* scan(collection: mongo.Collection<Block>, tokens: Tokens, request: ScanRequest, archive?: Archive): AsyncGenerator<ScannedEntry> {
   const anchored = request.hints.filter((hint) => !hint.daily);
   const daily = request.hints.filter((hint) => hint.daily);
   const few = (span: { fromMs: number; untilMs: number }): boolean => span.untilMs - span.fromMs <= daysPerQuery * dayMs;
-  const { fromMs, untilMs } = daily.length === 0 || few(request) ? request : await within(collection, request);
+  const { fromMs, untilMs } = daily.length === 0 || few(request) ? request : await within(collection, request, archive);
   if (fromMs >= untilMs) return;
   const fewDays = few({ fromMs, untilMs });
   if (daily.length === 0 || (anchored.length > 0 && !fewDays)) {
-    yield* scanWindow(collection, { ...request, fromMs, untilMs }, anchored.map((hint) => hint.terms.map((one) => tokens.of(one))));
+    yield* scanWindow(collection, { ...request, fromMs, untilMs }, anchored.map((hint) => hint.terms.map((one) => tokens.of(one))), archive);
     return;
   }
   for (const window of windowsOf(fromMs, untilMs, request.descending)) {
     const days = daysOf(window.fromMs, window.untilMs);
     const sets = request.hints.map((hint) => (hint.daily ? days.flatMap((day) => hint.terms.map((one) => tokens.of(term.onDay(one, day)))) : hint.terms.map((one) => tokens.of(one))));
-    yield* scanWindow(collection, { ...request, ...window }, sets);
+    yield* scanWindow(collection, { ...request, ...window }, sets, archive);
   }
 }
 
 /** One candidate by its id. */
-export async function findEntry(collection: mongo.Collection<Block>, id: Buffer): Promise<ScannedEntry | undefined> {
+export async function findEntry(collection: mongo.Collection<Block>, id: Buffer, archive?: Archive): Promise<ScannedEntry | undefined> {
   const block = await collection.findOne({ 'e.i': id }, { projection: { e: { $elemMatch: { i: id } } }, promoteBuffers: true, readConcern: 'majority' });
-  const entry = block?.e[0];
+  const entry = block?.e[0] ?? (await archive?.blockWith(id))?.e.find(({ i }) => i.equals(id));
   return entry === undefined ? undefined : toScanned(entry);
 }
 
-async function* scanWindow(collection: mongo.Collection<Block>, request: Omit<ScanRequest, 'hints'>, sets: readonly (readonly Buffer[])[]): AsyncGenerator<ScannedEntry> {
+async function* scanWindow(collection: mongo.Collection<Block>, request: Omit<ScanRequest, 'hints'>, sets: readonly (readonly Buffer[])[], archive?: Archive): AsyncGenerator<ScannedEntry> {
   const { descending } = request;
   const first = firstIdOf(request.fromMs);
   const end = firstIdOf(request.untilMs);
@@ -82,7 +81,7 @@ async function* scanWindow(collection: mongo.Collection<Block>, request: Omit<Sc
       previous = entry.i;
     }
   };
-  for await (const block of collection.aggregate<FoundBlock>(pipelineOf(request, sets), { promoteBuffers: true, readConcern: 'majority', maxTimeMS: maxQueryMs, batchSize: sets.length === 0 ? wholeBlocksPerBatch : filteredBlocksPerBatch })) {
+  for await (const block of await blocksOf(collection, request, sets, archive)) {
     const toMs = block.to.getTime();
     const final = (entry: BlockEntry): boolean => (descending ? timeOfId(entry.i) > toMs : timeOfId(entry.i) < toMs - windowMs);
     const { ready = [], later = [] } = Object.groupBy(waiting, (entry) => (final(entry) ? 'ready' : 'later'));
@@ -92,6 +91,18 @@ async function* scanWindow(collection: mongo.Collection<Block>, request: Omit<Sc
     if (waiting.length > maxWaitingEntries) throw new InterlockError('too-costly');
   }
   yield* release(waiting);
+}
+
+/** The blocks that may have what is wanted, of the database and of segments, in the order of `to`. */
+async function blocksOf(collection: mongo.Collection<Block>, request: Omit<ScanRequest, 'hints'>, sets: readonly (readonly Buffer[])[], archive: Archive | undefined): Promise<AsyncIterable<FoundBlock>> {
+  // The catalogue first: what is archived afterwards is not removed from the database for an hour.
+  const archived = (await archive?.sources({ ...request, sets })) ?? [];
+  const open = (): AsyncIterable<FoundBlock> => collection.aggregate<FoundBlock>(pipelineOf(request, sets), { promoteBuffers: true, readConcern: 'majority', ...(sets.length === 0 ? { batchSize: wholeBlocksPerBatch } : { batchSize: filteredBlocksPerBatch, maxTimeMS: maxQueryMs }) });
+  if (archived.length === 0) return open();
+  // Opening blocks stay in the database, and hold no entries. A cursor that waits for years of segments would expire.
+  const [first] = await collection.find({ n: { $gt: 0 } }, { sort: { to: request.descending ? -1 : 1 }, limit: 1, projection: { to: 1 }, readConcern: 'majority' }).toArray();
+  const own: BlockSource[] = first === undefined ? [] : [{ boundMs: first.to.getTime(), open }];
+  return merged([...archived, ...own], request.descending);
 }
 
 function pipelineOf(request: Omit<ScanRequest, 'hints'>, sets: readonly (readonly Buffer[])[]): object[] {
@@ -115,14 +126,16 @@ function toScanned(entry: BlockEntry): ScannedEntry {
 export const maxDateMs = 8.64e15;
 
 /** Narrows an open range to what the trail holds, so that its days can be counted. */
-async function within(collection: mongo.Collection<Block>, request: ScanRequest): Promise<{ fromMs: number; untilMs: number }> {
+async function within(collection: mongo.Collection<Block>, request: ScanRequest, archive: Archive | undefined): Promise<{ fromMs: number; untilMs: number }> {
   const end = async (direction: 1 | -1): Promise<number | undefined> => {
     const [block] = await collection.find({}, { sort: { to: direction }, limit: 1, projection: { to: 1 }, readConcern: 'majority' }).toArray();
     return block?.to.getTime();
   };
-  const [oldest, newest] = await Promise.all([end(1), end(-1)]);
-  if (oldest === undefined || newest === undefined) return { fromMs: 0, untilMs: 0 };
-  return { fromMs: Math.max(request.fromMs, oldest - windowMs, 0), untilMs: Math.min(request.untilMs, newest + 1) };
+  const [oldest = Infinity, newest = -Infinity, span] = await Promise.all([end(1), end(-1), archive?.span()]);
+  const firstMs = Math.min(oldest, span?.firstMs ?? Infinity);
+  const lastMs = Math.max(newest, span?.lastMs ?? -Infinity);
+  if (firstMs > lastMs) return { fromMs: 0, untilMs: 0 };
+  return { fromMs: Math.max(request.fromMs, firstMs - windowMs, 0), untilMs: Math.min(request.untilMs, lastMs + 1) };
 }
 
 function* windowsOf(fromMs: number, untilMs: number, descending: boolean): Generator<{ fromMs: number; untilMs: number }> {

@@ -1,10 +1,12 @@
 import type { Connection, mongo } from 'mongoose';
 import { InterlockError } from '../../resources/outcome/error.ts';
 import type { Keyring } from '../kms/keyring.ts';
+import { copiesOf, type Archive } from './archive.ts';
 import { blockId, hashOfBlock, macOfBlock, noBlock, streamOf, streamPattern, windowMs, type Block, type BlockEntry, type Head } from './block.ts';
 import { idBytes, openEntry, timeOfId } from './entry.ts';
 import { IdSet } from './id-set.ts';
 import type { AuditRecord } from './record.ts';
+import type { Checkpoint, LogBlock } from './standalone/format.ts';
 import { auditCollection } from './trail.ts';
 import { tokenBytes, Tokens } from './tokens.ts';
 
@@ -46,6 +48,10 @@ export interface VerifyOptions {
   readonly audit: Connection;
   readonly keyring: Keyring;
   readonly tenant: string;
+  /** Where blocks are that the database has no longer, and what was purged. */
+  readonly archive?: Archive;
+  /** Stored checkpoints, both ends included; needed with an archive. */
+  readonly checkpoints?: (from: number, to: number) => AsyncIterable<Checkpoint>;
   readonly onProgress?: (progress: VerifyProgress) => void;
   /** Given each entry that opens. */
   readonly onRecord?: (id: Buffer, record: AuditRecord) => void;
@@ -91,6 +97,16 @@ interface Named {
   readonly by: string;
 }
 
+/** Where a stream stands while it is walked. */
+interface Reached {
+  readonly n: number;
+  readonly hash: Buffer;
+  readonly atMs: number;
+}
+
+/** `copy`: the database still has it, or has its opening, though it was archived or purged. */
+type Origin = 'database' | 'archive' | 'copy';
+
 const blockFields = new Set(['_id', 'n', 'at', 'to', 'e', 'prev', 'hash', 'mac', 'heads']);
 const entryFields = new Set(['i', 'x', 'b', 'r']);
 const progressEveryBlocks = 500;
@@ -102,7 +118,8 @@ class Verifier {
   readonly #faults: AuditFault[] = [];
   // What must exist; hashes of just these blocks are kept while walking.
   readonly #named: Named[] = [];
-  readonly #lengths = new Map<string, number>();
+  readonly #reached = new Map<string, Reached>();
+  readonly #purged = new Map<string, number>();
   #blocks = 0;
   #entries = 0;
   #recovered = 0;
@@ -115,10 +132,8 @@ class Verifier {
   async run(): Promise<VerifyReport> {
     const { audit, onProgress } = this.#options;
     const collection = audit.collection<Block>(auditCollection);
-    let previous: Block | undefined;
-    // By _id: streams one after the other, each in the order of its blocks.
-    for await (const block of collection.find({}, { sort: { _id: 1 }, promoteBuffers: true, readConcern: 'majority' })) {
-      previous = await this.#checkBlock(block, previous);
+    for await (const { block, origin } of this.#all(collection)) {
+      await this.#checkBlock(block, origin);
       await this.#options.breathe?.();
       if (this.#blocks % progressEveryBlocks === 0) onProgress?.({ blocks: this.#blocks, entries: this.#entries });
     }
@@ -126,7 +141,7 @@ class Verifier {
     await this.#checkRepeated(collection);
     onProgress?.({ blocks: this.#blocks, entries: this.#entries });
     return {
-      ok: this.#faults.length === 0, streams: this.#lengths.size, blocks: this.#blocks, entries: this.#entries, recovered: this.#recovered,
+      ok: this.#faults.length === 0, streams: this.#reached.size, blocks: this.#blocks, entries: this.#entries, recovered: this.#recovered,
       faults: this.#faults,
     };
   }
@@ -135,29 +150,65 @@ class Verifier {
     if (this.#faults.length < maxFaults) this.#faults.push({ code, ...place, text: more === undefined ? texts[code] : `${texts[code]} ${more}` });
   }
 
-  /** @returns the block as the next one's predecessor */
-  async #checkBlock(block: Block, before: Block | undefined): Promise<Block | undefined> {
-    this.#blocks += 1;
+  /** Every block: first what was archived, checkpoint by checkpoint, then the database by _id. In both a stream's blocks come in their order. */
+  async *#all(collection: Blocks): AsyncGenerator<{ block: Block; origin: Origin }> {
+    const archived = new Map<string, number>();
+    for await (const block of this.#archived(collection, archived)) yield { block, origin: 'archive' };
+    for await (const block of collection.find({}, { sort: { _id: 1 }, promoteBuffers: true, readConcern: 'majority' })) {
+      const isCopy = typeof block._id === 'string' && typeof block.n === 'number' && block.n <= (archived.get(streamOf(block._id)) ?? -1);
+      yield { block, origin: isCopy ? 'copy' : 'database' };
+    }
+  }
+
+  async *#archived(collection: Blocks, archived: Map<string, number>): AsyncGenerator<Block> {
+    const { archive, checkpoints } = this.#options;
+    if (archive === undefined || checkpoints === undefined) return;
+    const { segments, tombstones } = await archive.catalogue.state(true);
+    const parts = [...segments.map((segment) => ({ from: segment._id, segment })), ...tombstones.map((tombstone) => ({ from: tombstone.from, tombstone }))].sort((a, b) => a.from - b.from);
+    for (const part of parts) {
+      if ('segment' in part) {
+        // While the database has all of it, that is what counts; the segment's hash is checked elsewhere.
+        if ((await copiesOf(collection, part.segment)) === part.segment.blocks) continue;
+        try {
+          for await (const record of archive.records(part.segment)) if ('block' in record) yield toBlock(record.block);
+        } catch (error) {
+          // A file that is missing is told of elsewhere; here its blocks will be.
+          if (!(error instanceof InterlockError) || error.code !== 'integrity-failure') throw error;
+        }
+        for (const [stream, , last] of part.segment.streams) archived.set(stream, last);
+        continue;
+      }
+      for await (const { blocks } of checkpoints(part.tombstone.from, part.tombstone.to)) {
+        for (const [stream, , last, hash] of blocks) {
+          this.#reached.set(stream, { n: last, hash: Buffer.from(hash, 'hex'), atMs: 0 });
+          this.#purged.set(stream, last);
+          archived.set(stream, last);
+        }
+      }
+    }
+  }
+
+  async #checkBlock(block: Block, origin: Origin): Promise<void> {
     const id: unknown = block._id;
     const stream = typeof id === 'string' ? streamOf(id) : '';
     const place = { stream, ...(typeof block.n === 'number' ? { block: block.n } : {}) };
     if (!isBlock(block) || !streamPattern.test(stream)) {
       this.#fault('block-malformed', place);
-      return before;
+      return;
     }
     if (block._id !== blockId(stream, block.n)) this.#fault('block-misplaced', place);
-    const previous = before !== undefined && streamOf(before._id) === stream ? before : undefined;
-    this.#lengths.set(stream, block.n);
-    this.#checkLink(block, previous, place);
-
     if (!hashOfBlock(this.#options.tenant, { ...block, stream }).equals(block.hash)) this.#fault('block-altered', place);
-    if (!macOfBlock(this.#options.keyring, this.#options.tenant, block.hash).equals(block.mac)) this.#fault('block-forged', place);
+    // What was read from a segment has no MAC: the checkpoints' signature takes its place.
+    if (origin !== 'archive' && !macOfBlock(this.#options.keyring, this.#options.tenant, block.hash).equals(block.mac)) this.#fault('block-forged', place);
+    if (origin === 'copy') return;
+    this.#blocks += 1;
+    this.#checkLink(block, this.#reached.get(stream), place);
+    this.#reached.set(stream, { n: block.n, hash: block.hash, atMs: block.at.getTime() });
     if (block.heads !== undefined) for (const head of block.heads) this.#named.push({ stream: head.stream, n: head.n, hash: head.hash.toString('hex'), by: `the opening of ${stream}` });
     await this.#checkEntries(block, place);
-    return block;
   }
 
-  #checkLink(block: Block, previous: Block | undefined, place: Omit<AuditFault, 'code' | 'text'>): void {
+  #checkLink(block: Block, previous: Reached | undefined, place: Omit<AuditFault, 'code' | 'text'>): void {
     const expected = previous === undefined ? 0 : previous.n + 1;
     if (block.n !== expected) {
       const last = block.n - 1;
@@ -166,7 +217,7 @@ class Verifier {
       this.#fault('chain-broken', place);
     }
     if ((block.n === 0) !== (block.heads !== undefined)) this.#fault('opening-missing', place);
-    if (previous !== undefined && block.at.getTime() < previous.at.getTime()) this.#fault('time-reversed', place);
+    if (previous !== undefined && block.at.getTime() < previous.atMs) this.#fault('time-reversed', place);
   }
 
   async #checkEntries(block: Block, place: Omit<AuditFault, 'code' | 'text'>): Promise<void> {
@@ -195,7 +246,7 @@ class Verifier {
   }
 
   async #checkNamed(collection: Blocks, named: Named): Promise<void> {
-    const length = this.#lengths.get(named.stream);
+    const length = this.#reached.get(named.stream)?.n;
     const place = { stream: named.stream, block: named.n };
     const by = `Named by ${named.by}.`;
     if (length === undefined) {
@@ -206,8 +257,10 @@ class Verifier {
       this.#fault('stream-truncated', place, by);
       return;
     }
-    const block = await collection.findOne({ _id: blockId(named.stream, named.n) }, { projection: { hash: 1 }, promoteBuffers: true, readConcern: 'majority' });
-    if (block === null || !isBytes(block.hash, 32) || block.hash.toString('hex') !== named.hash) this.#fault('stream-rewritten', place, by);
+    // What was purged cannot be compared any longer; the checkpoints vouch for where it ended.
+    if (named.n <= (this.#purged.get(named.stream) ?? -1)) return;
+    const block = (await collection.findOne({ _id: blockId(named.stream, named.n) }, { projection: { hash: 1 }, promoteBuffers: true, readConcern: 'majority' })) ?? (await this.#options.archive?.blockAt(named.stream, named.n));
+    if (block === null || block === undefined || !isBytes(block.hash, 32) || block.hash.toString('hex') !== named.hash) this.#fault('stream-rewritten', place, by);
   }
 
   /** The same entry twice is right only if a sweep wrote it again while its own process was still at it. */
@@ -215,8 +268,8 @@ class Verifier {
     const mayRepeat = this.#ids.repeated();
     if (mayRepeat === undefined) return;
     const seen = new Map<string, { readonly b: Buffer; readonly original: boolean }>();
-    for await (const block of collection.find({}, { sort: { _id: 1 }, promoteBuffers: true, readConcern: 'majority' })) {
-      if (!isBlock(block)) continue;
+    for await (const { block, origin } of this.#all(collection)) {
+      if (origin === 'copy' || !isBlock(block)) continue;
       for (const entry of block.e.filter(({ i }) => mayRepeat(i))) {
         const id = entry.i.toString('hex');
         const first = seen.get(id);
@@ -228,6 +281,11 @@ class Verifier {
       }
     }
   }
+}
+
+/** A block of a segment in the form of the database's. */
+function toBlock({ id, n, at, to, heads, prev, hash, e }: LogBlock): Block {
+  return { _id: id, n, at: new Date(at), to: new Date(to), e, prev, hash, mac: noBlock, ...(heads === null ? {} : { heads: heads.map(([stream, last, head]) => ({ stream, n: last, hash: Buffer.from(head, 'hex') })) }) };
 }
 
 /** Whether a document has the form of a block, whatever it says. */

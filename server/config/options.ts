@@ -113,6 +113,13 @@ export const options = {
   alertSyslog: syslogServer('Syslog server that gets each alert over TLS (RFC 5425), without patient data.'),
   outboundCaFile: optionalText('PEM file of authorities that certificates of servers outside may come from, besides the well-known ones and this installation\'s own.'),
   outboundCertificate: flag(false, 'Show a client certificate of this installation\'s authority to syslog servers, webhooks and audit repositories (`service/client.crt` in the keys directory).'),
+  auditArchiveAfterDays: integer(1, 36_525, 365, 'Days after which audit entries leave the database for segment files, where they are still found.'),
+  auditArchiveDir: optionalText('Directory of the segment files. Absent: `audit-archive` in the data directory.'),
+  auditArchiveS3: option<string | undefined>(z.url({ protocol: /^https?$/ }).max(2_000).optional(), 'an https:// URL with a bucket', undefined, 'Bucket for segment files instead of the directory: `https://HOST/BUCKET/PREFIX?region=REGION`; credentials in `s3-credentials.json` of the keys directory.'),
+  auditArchiveLock: flag(false, 'Lock segments in the bucket (Object Lock, compliance mode) until they may be purged.'),
+  auditArchiveMongodbUri: mongoUri('INTERLOCK_AUDIT_ARCHIVE_MONGODB_URI', 'With `AUDIT_MONGODB_URI`: the same database with a user that may only find and remove in collection `audit`. Absent: segments are written, but nothing is removed or purged.'),
+  auditRetentionDays: integer(1, 36_525, 2_192, 'Days that audit entries are kept; six years unless told otherwise.'),
+  auditRetentionFile: optionalText('JSON file of organisations that keep their audit trail longer or shorter; see docs/operating/retention.md.'),
   auditMaxQueuedEntries: integer(100, 1_000_000, 20_000, 'Audit entries that may wait for the audit store; beyond it 503.'),
 } as const satisfies Record<string, Option<unknown>>;
 

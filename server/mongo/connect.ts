@@ -2,7 +2,7 @@ import mongoose, { type Connection } from 'mongoose';
 import { InterlockError } from '../../resources/outcome/error.ts';
 import type { Log } from '../observe/log.ts';
 import { startEmbeddedMongo, type EmbeddedMongo, type EmbeddedMongoOptions } from './embedded.ts';
-import { checkDeployment, checkSeparation, missingAuditIndexes } from './external.ts';
+import { checkArchiver, checkDeployment, checkSeparation, missingAuditIndexes } from './external.ts';
 import { findMongod, type FindMongodOptions } from './find-mongod.ts';
 import { applyIndexes } from './indexes.ts';
 import { appDatabase, auditDatabase } from './provision.ts';
@@ -21,6 +21,8 @@ export interface PoolOptions {
 export interface ConnectMongoOptions {
   readonly appUri?: string | undefined;
   readonly auditUri?: string | undefined;
+  /** With these two: the user who may remove archived blocks of the audit trail. */
+  readonly archiverUri?: string | undefined;
   /** Accepts a MongoDB without TLS, or whose certificate is not checked. For a network that nobody else is on. */
   readonly allowInsecureMongo?: boolean | undefined;
   readonly pool?: PoolOptions | undefined;
@@ -34,6 +36,8 @@ export interface MongoConnections {
   readonly app: Connection;
   /** The audit trail, as a user who may find and insert only. */
   readonly audit: Connection;
+  /** Connects as the user who may remove archived blocks of the audit trail; absent if there is none. The caller closes it. @throws InterlockError `mongo-unreachable`, `mongo-unsafe` */
+  readonly openArchiver?: () => Promise<Connection>;
   /** Present if this process runs MongoDB itself. Other processes of this server connect by its URIs. */
   readonly embedded?: EmbeddedMongo;
   /** What the operator should know, one line each. */
@@ -59,7 +63,7 @@ export async function connectMongo(options: ConnectMongoOptions): Promise<MongoC
   try {
     const [app, audit] = await openBoth(embedded.appUri, embedded.auditUri, options.pool);
     return {
-      app, audit, embedded, warnings: mongod.warning === undefined ? [] : [mongod.warning],
+      app, audit, embedded, openArchiver: async () => openArchiver(embedded.archiverUri), warnings: mongod.warning === undefined ? [] : [mongod.warning],
       async stop(graceMs) {
         await closeAll([app, audit]);
         await embedded.stop(graceMs);
@@ -83,9 +87,21 @@ async function connectExternal(appUri: string, auditUri: string, options: Connec
     const missing = await missingAuditIndexes(audit);
     const warnings = missing.map((collection) => `The indexes of ${audit.name}.${collection} are missing; docs/operating/mongodb.md says how to create them.`);
     if (allowInsecure) warnings.push('Connections to MongoDB without TLS are allowed by configuration.');
-    return { app, audit, warnings, stop: () => closeAll([app, audit]) };
+    const { archiverUri } = options;
+    return { app, audit, warnings, ...(archiverUri === undefined ? {} : { openArchiver: async () => openArchiver(archiverUri) }), stop: () => closeAll([app, audit]) };
   } catch (error) {
     await closeAll([app, audit]);
+    throw error;
+  }
+}
+
+async function openArchiver(uri: string): Promise<Connection> {
+  const archiver = await openMongoose(uri, { maxPoolSize: 2, database: auditDatabase });
+  try {
+    await checkArchiver(archiver);
+    return archiver;
+  } catch (error) {
+    await archiver.close();
     throw error;
   }
 }

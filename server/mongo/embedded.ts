@@ -33,7 +33,9 @@ export interface EmbeddedMongoOptions {
 export interface EmbeddedMongo {
   readonly appUri: string;
   readonly auditUri: string;
-  /** For what the server itself may not do: retention, tests. */
+  /** For removing archived blocks, and nothing else. */
+  readonly archiverUri: string;
+  /** For what the server itself may not do: tests. */
   readonly rootUri: string;
   readonly port: number;
   readonly dbDir: string;
@@ -46,7 +48,7 @@ export interface EmbeddedMongo {
 }
 
 const stateSchema = z.object({ phase: z.enum(['initialising', 'ready']), port: z.number().int() });
-const secretsSchema = z.object({ root: z.string(), app: z.string(), audit: z.string() });
+const secretsSchema = z.object({ root: z.string(), app: z.string(), audit: z.string(), archiver: z.string().optional() });
 /** Pause before mongod is started again, doubled while it keeps failing. */
 const restartPauseMs = 50;
 const restartPauseMsMax = 10_000;
@@ -169,6 +171,7 @@ function supervise(first: RunningMongod, settings: MongodSettings, place: Place,
   return Object.freeze({
     appUri: uriOf(address, 'app', secrets.app, appDatabase),
     auditUri: uriOf(address, 'audit', secrets.audit, auditDatabase),
+    archiverUri: uriOf(address, 'archiver', secrets.archiver, auditDatabase),
     rootUri: uriOf(address, 'root', secrets.root, 'admin'),
     port: settings.port,
     dbDir: place.dbDir,
@@ -234,10 +237,15 @@ function readSecrets(place: Place, mayCreate: boolean): MongoSecrets {
     if (!mayCreate) throw new InterlockError('key-missing', { detail: 'Expected mongo/passwords.json and mongo/keyfile in the keys directory.' });
     const password = (): string => randomBytes(24).toString('base64url');
     writeFileAtomic(place.keyFile, randomBytes(96).toString('base64'));
-    writeFileAtomic(place.secretsFile, `${JSON.stringify({ root: password(), app: password(), audit: password() })}\n`);
+    writeFileAtomic(place.secretsFile, `${JSON.stringify({ root: password(), app: password(), audit: password(), archiver: password() })}\n`);
   }
   try {
-    return secretsSchema.parse(JSON.parse(readFileSync(place.secretsFile, 'utf8')));
+    const { archiver, ...others } = secretsSchema.parse(JSON.parse(readFileSync(place.secretsFile, 'utf8')));
+    if (archiver !== undefined) return { ...others, archiver };
+    // Of a version that knew no archiver.
+    const secrets = { ...others, archiver: randomBytes(24).toString('base64url') };
+    writeFileAtomic(place.secretsFile, `${JSON.stringify(secrets)}\n`);
+    return secrets;
   } catch (cause) {
     throw new InterlockError('key-wrong', { detail: 'mongo/passwords.json is damaged.', cause });
   }

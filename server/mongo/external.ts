@@ -60,6 +60,16 @@ export async function checkSeparation(app: Connection, audit: Connection): Promi
   }
 }
 
+/**
+ * Refuses an archiver who may do more than find and remove in the audit database.
+ *
+ * @throws InterlockError `mongo-unsafe`
+ */
+export async function checkArchiver(archiver: Connection): Promise<void> {
+  const excess = await excessOf(archiver, archiver.name, new Set([...harmlessActions, 'remove']));
+  if (excess.length > 0) throw new InterlockError('mongo-unsafe', { detail: `The user of INTERLOCK_AUDIT_ARCHIVE_MONGODB_URI may do more than find and remove (${excess.slice(0, 5).join(', ')}).` });
+}
+
 /** Actions beyond the allowed ones that the connection's user may take on a database or give itself. */
 async function excessOf(connection: Connection, database: string, allowed: ReadonlySet<string>): Promise<string[]> {
   const { authInfo } = (await connection.db!.command({ connectionStatus: 1, showPrivileges: true })) as unknown as {

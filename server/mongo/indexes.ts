@@ -56,6 +56,9 @@ export const indexes: readonly IndexRow[] = [
   { database: 'audit', collection: 'audit', keys: { to: 1 }, why: 'Everything that happened in a time range.' },
   { database: 'audit', collection: 'audit', keys: { n: 1 }, why: 'The first block of every stream.' },
   { database: 'audit', collection: 'audit_checkpoints', keys: { streams: 1, _id: 1 }, why: 'The checkpoint that names a block of a stream, and how far a stream is signed.' },
+  { database: 'audit', collection: 'audit_segments', why: 'Segments that were archived, by the number of their first checkpoint.' },
+  { database: 'audit', collection: 'audit_tombstones', why: 'Signed statements of what was purged, by the number of its first checkpoint.' },
+  { database: 'audit', collection: 'audit_holds', why: 'Legal holds placed and lifted, in their order.' },
 ];
 
 /**

@@ -4,11 +4,12 @@ import { InterlockError } from '../../resources/outcome/error.ts';
 import { applyIndexes, collectionNames } from './indexes.ts';
 import { replicaSet } from './mongod-process.ts';
 
-/** Passwords of the three database users. */
+/** Passwords of the database users. */
 export interface MongoSecrets {
   readonly root: string;
   readonly app: string;
   readonly audit: string;
+  readonly archiver: string;
 }
 
 /** How to reach a mongod on this machine. */
@@ -38,7 +39,7 @@ export function uriOf(address: MongodAddress, user: keyof MongoSecrets, password
  */
 export async function endAbandonedSessions(address: MongodAddress, secrets: MongoSecrets): Promise<void> {
   await withConnection(address, secrets.root, async (admin) => {
-    await admin.command({ killAllSessions: ['app', 'audit'].map((user) => ({ user, db: 'admin' })) });
+    await admin.command({ killAllSessions: ['app', 'audit', 'archiver'].map((user) => ({ user, db: 'admin' })) });
   });
 }
 
@@ -61,6 +62,8 @@ export async function provision(address: MongodAddress, secrets: MongoSecrets): 
     await ensureAuditWriter(admin, 'interlockAuditWriter', auditDatabase);
     await ensureUser(admin, 'app', secrets.app, [{ role: 'readWrite', db: appDatabase }]);
     await ensureUser(admin, 'audit', secrets.audit, ['interlockAuditWriter']);
+    await ensureAuditArchiver(admin, 'interlockAuditArchiver', auditDatabase);
+    await ensureUser(admin, 'archiver', secrets.archiver, ['interlockAuditArchiver']);
   });
 }
 
@@ -68,7 +71,15 @@ export async function provision(address: MongodAddress, secrets: MongoSecrets): 
  * Makes or corrects the role of the audit writer: find and insert on the declared collections, and nothing else.
  */
 export async function ensureAuditWriter(admin: mongo.Db, role: string, database: string): Promise<void> {
-  const privileges = collectionNames('audit').map((collection) => ({ resource: { db: database, collection }, actions: ['find', 'insert'] }));
+  await ensureRole(admin, role, collectionNames('audit').map((collection) => ({ resource: { db: database, collection }, actions: ['find', 'insert'] })));
+}
+
+/** Makes or corrects the role of the archiver: find and remove in the collection of blocks, which it clears of what was archived, and nothing else. */
+export async function ensureAuditArchiver(admin: mongo.Db, role: string, database: string): Promise<void> {
+  await ensureRole(admin, role, [{ resource: { db: database, collection: 'audit' }, actions: ['find', 'remove'] }]);
+}
+
+async function ensureRole(admin: mongo.Db, role: string, privileges: readonly object[]): Promise<void> {
   const { roles } = (await admin.command({ rolesInfo: role, showPrivileges: true })) as unknown as { roles: { privileges: unknown }[] };
   if (roles.length === 0) await admin.command({ createRole: role, privileges, roles: [] });
   else if (JSON.stringify(roles[0]?.privileges) !== JSON.stringify(privileges)) await admin.command({ updateRole: role, privileges, roles: [] });

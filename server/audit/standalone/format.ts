@@ -113,6 +113,37 @@ export interface Checkpoint {
   readonly signature: string;
 }
 
+/**
+ * A signed statement that what checkpoints `from` to `to` name was removed because it was due. The checkpoints stay: each has
+ * the root over its blocks, and the hash that the next block of each stream follows.
+ */
+export interface Tombstone {
+  readonly format: 'interlock-audit-tombstone-1';
+  readonly tenant: string;
+  readonly from: number;
+  readonly to: number;
+  /** Hashes of checkpoints `from` and `to`. */
+  readonly first: string;
+  readonly last: string;
+  /** Merkle tree hash over their batches. */
+  readonly batches: string;
+  readonly blocks: number;
+  readonly entries: number;
+  /** When checkpoint `to` was made: nothing that was removed is younger. */
+  readonly until: string;
+  /** SHA-256 of the segment file that was removed, which reads as an export. */
+  readonly segment: string;
+  /** How long entries are kept, on what ground, and when they were removed. */
+  readonly retentionDays: number;
+  readonly basis: string;
+  readonly at: string;
+  /** Legal holds in force then, none of which covers what was removed: their number, and SHA-256 over them. */
+  readonly holds: readonly [count: number, hash: string];
+  readonly key: string;
+  /** Ed25519 (RFC 8032), base64. */
+  readonly signature: string;
+}
+
 export const markBytes = 4;
 export const zeros = '0'.repeat(64);
 export const streamPattern = /^[A-Za-z0-9_-]{1,64}$/;
@@ -148,6 +179,21 @@ export const hashOfCheckpoint = (c: Checkpoint): string => sha256(signedBytes(c)
 export const fingerprint = (key: KeyObject): string => createHash('sha256').update(key.export({ type: 'spki', format: 'der' })).digest('hex');
 export const isSignedBy = (c: Checkpoint, key: KeyObject): boolean => c.key === fingerprint(key) && verifySignature(null, signedBytes(c), key, Buffer.from(c.signature, 'base64'));
 
+/** What a tombstone's signature is over. */
+export function tombstoneBytes(t: Omit<Tombstone, 'signature'>): Buffer {
+  return Buffer.from(JSON.stringify([t.format, t.tenant, t.from, t.to, t.first, t.last, t.batches, t.blocks, t.entries, t.until, t.segment, t.retentionDays, t.basis, t.at, t.holds, t.key]));
+}
+
+const tombstoneFields = ['format', 'tenant', 'from', 'to', 'first', 'last', 'batches', 'blocks', 'entries', 'until', 'segment', 'retentionDays', 'basis', 'at', 'holds', 'key', 'signature'];
+
+/** Whether something has the form of a tombstone, whatever it says. */
+export function isTombstone(value: unknown): value is Tombstone {
+  if (typeof value !== 'object' || value === null || !same(Object.keys(value), tombstoneFields)) return false;
+  const t = value as Tombstone;
+  return t.format === 'interlock-audit-tombstone-1' && typeof t.tenant === 'string' && typeof t.basis === 'string' && [t.from, t.to, t.blocks, t.entries, t.retentionDays].every(isCount) && t.from > 0 && t.from <= t.to
+    && [t.first, t.last, t.batches, t.segment, t.key].every(isHash) && [t.until, t.at].every(isTime) && Array.isArray(t.holds) && t.holds.length === 2 && isCount(t.holds[0]) && isHash(t.holds[1]) && isBase64(t.signature);
+}
+
 /** Every public key in a PEM file. */
 export function keysOf(pem: string): KeyObject[] {
   return (pem.match(/-----BEGIN PUBLIC KEY-----[^-]+-----END PUBLIC KEY-----/g) ?? []).map((one) => createPublicKey(one));
@@ -166,9 +212,10 @@ export function isCheckpoint(value: unknown): value is Checkpoint {
 
 // The export: lines of JSON, each exactly as JSON.stringify writes it
 
-/** One line of an export. A checkpoint stands before its blocks; what follows `unanchored` is in none. */
+/** One line of an export. A checkpoint stands before its blocks, a tombstone before the checkpoints whose blocks are gone; what follows `unanchored` is in none. */
 export type LogRecord =
   | { readonly header: { readonly format: 'interlock-audit-export-1'; readonly tenant: string; readonly after: { readonly checkpoint: Checkpoint; readonly peaks: readonly string[] } | null } }
+  | { readonly tombstone: Tombstone }
   | { readonly checkpoint: Checkpoint; readonly marks: Buffer }
   | { readonly block: LogBlock }
   | { readonly unanchored: true }
@@ -184,6 +231,7 @@ export function parseLine(line: string): LogRecord {
     const is = (...fields: string[]): boolean => same(Object.keys(value), fields);
     if (is('header') && header?.format === 'interlock-audit-export-1' && typeof header.tenant === 'string' && (header.after === null || (isCheckpoint(header.after.checkpoint) && header.after.peaks.every(isHash)))) return value as LogRecord;
     if (is('checkpoint', 'marks') && isCheckpoint(checkpoint) && isBase64(marks)) return { checkpoint, marks: Buffer.from(marks!, 'base64') };
+    if (is('tombstone') && isTombstone(value['tombstone'])) return { tombstone: value['tombstone'] };
     if (is('unanchored') && value['unanchored'] === true) return { unanchored: true };
     if (is('unreadable') && typeof value['unreadable'] === 'string') return { unreadable: value['unreadable'] };
     if (is('end') && isCount(end?.blocks) && isCount(end?.checkpoints)) return { end: end! };

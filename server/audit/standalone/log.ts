@@ -1,10 +1,10 @@
-import { createPublicKey, type KeyObject } from 'node:crypto';
-import { fingerprint, grow, hashOf, hashOfCheckpoint, hex, isSignedBy, leafOfBatch, leafOfBlock, leafOfEntry, markBytes, rootOf, same, sha256, sizeOfBatch, streamPattern, zeros, type Checkpoint, type LogBlock, type LogRecord, type Tree } from './format.ts';
+import { createPublicKey, verify as verifySignature, type KeyObject } from 'node:crypto';
+import { fingerprint, grow, hashOf, hashOfCheckpoint, hex, isSignedBy, leafOfBatch, leafOfBlock, leafOfEntry, markBytes, rootOf, same, sha256, sizeOfBatch, streamPattern, tombstoneBytes, zeros, type Checkpoint, type LogBlock, type LogRecord, type Tombstone, type Tree } from './format.ts';
 
 /** One thing that is wrong, and where. */
 export interface Fault {
   readonly code: 'line-altered' | 'entry-altered' | 'entry-missing' | 'entry-inserted' | 'entries-reordered' | 'block-altered' | 'block-missing' | 'block-inserted' | 'block-misplaced' | 'block-rewritten' | 'chain-broken'
-    | 'checkpoint-altered' | 'checkpoint-forged' | 'checkpoint-missing' | 'checkpoint-rewritten' | 'rolled-back' | 'export-incomplete';
+    | 'checkpoint-altered' | 'checkpoint-forged' | 'checkpoint-missing' | 'checkpoint-rewritten' | 'rolled-back' | 'export-incomplete' | 'tombstone-forged' | 'tombstone-wrong' | 'purged-early';
   readonly text: string;
   readonly checkpoint?: number;
   readonly stream?: string;
@@ -24,18 +24,23 @@ export interface Report {
   /** What follows the last checkpoint: it could have been cut or written anew by who has the keys of the trail. */
   readonly unanchored: { readonly blocks: number; readonly entries: number };
   readonly last?: { readonly n: number; readonly at: string };
+  /** What was removed because it was due, with a tombstone each. */
+  readonly purged: readonly { readonly from: number; readonly to: number; readonly entries: number; readonly until: string; readonly at: string; readonly retentionDays: number; readonly basis: string }[];
   /** The first is the first bad place. At most {@link maxFaults}. */
   readonly faults: readonly Fault[];
 }
 interface Batch { readonly checkpoint: Checkpoint; readonly marks: Buffer; marksAt: number; range: number; n: number; readonly tree: Tree; readonly faultsBefore: number }
+interface Purge { readonly tombstone: Tombstone; readonly batches: Tree; blocks: number }
 /** All that the verifier remembers: plain data, so that it can be copied. */
 interface State {
-  tenant?: string; tree: Tree; batch?: Batch; last?: Checkpoint; key?: string; tail: boolean; ended: boolean;
+  tenant?: string; tree: Tree; batch?: Batch; last?: Checkpoint; key?: string; tail: boolean; ended: boolean; purge?: Purge; readonly purged: Tombstone[]; readonly seenKeys: Set<string>;
   readonly streams: Map<string, { n: number; hash: Buffer; at: number }>;
   checkpoints: number; blocks: number; entries: number; tailBlocks: number; tailEntries: number; readonly faults: Fault[];
 }
 
 export const maxFaults = 100;
+const dayMs = 86_400_000;
+const keyOf = (spki: string): KeyObject => createPublicKey({ key: Buffer.from(spki, 'base64'), type: 'spki', format: 'der' });
 const iso = (ms: number | undefined): string | undefined => (ms !== undefined && ms <= 8.64e15 ? new Date(ms).toISOString() : undefined);
 
 /** Checks the lines of an export in their order, in memory that does not grow with it. */
@@ -46,7 +51,7 @@ export class LogVerifier {
 
   constructor(keys: readonly KeyObject[], witnesses: readonly Checkpoint[] = [], state?: State) {
     [this.#keys, this.#witnesses] = [keys, witnesses];
-    this.state = state ?? { tree: { size: 0, peaks: [] }, tail: false, ended: false, streams: new Map(), checkpoints: 0, blocks: 0, entries: 0, tailBlocks: 0, tailEntries: 0, faults: [] };
+    this.state = state ?? { tree: { size: 0, peaks: [] }, tail: false, ended: false, purged: [], seenKeys: new Set(), streams: new Map(), checkpoints: 0, blocks: 0, entries: 0, tailBlocks: 0, tailEntries: 0, faults: [] };
     for (const one of witnesses) if (state === undefined && !keys.some((key) => isSignedBy(one, key))) this.#fault('checkpoint-forged', 'The checkpoint that was given is not signed with this key, or was altered.', { checkpoint: one.n });
   }
 
@@ -54,6 +59,7 @@ export class LogVerifier {
     const { state } = this;
     if (state.ended || (state.tenant === undefined) !== 'header' in record) this.#fault('line-altered', 'The line does not belong here.');
     if ('header' in record) this.#header(record.header);
+    else if ('tombstone' in record) this.#tombstone(record.tombstone);
     else if ('checkpoint' in record) this.#checkpoint(record.checkpoint, record.marks);
     else if ('block' in record) this.#block(record.block);
     else if ('unreadable' in record) this.#fault('line-altered', record.unreadable, state.last === undefined ? {} : { checkpoint: state.last.n });
@@ -63,6 +69,7 @@ export class LogVerifier {
       if (record.end.blocks !== state.blocks || record.end.checkpoints !== state.checkpoints) this.#fault('export-incomplete', 'The export has not as many lines as it says.');
     } else {
       this.#closeBatch();
+      delete state.purge;
       state.tail = true;
     }
   }
@@ -70,9 +77,15 @@ export class LogVerifier {
   finish(): Report {
     const { state } = this;
     if (!state.ended || !state.tail) this.#fault('export-incomplete', 'The export ends early.');
+    for (const one of state.purged) {
+      // Only now every key is known: a later one than the first that was given may have signed.
+      const known = [...this.#keys, ...[...state.seenKeys].map(keyOf)];
+      const isSigned = known.some((key) => fingerprint(key) === one.key && verifySignature(null, tombstoneBytes(one), key, Buffer.from(one.signature, 'base64')));
+      if (!isSigned || one.tenant !== state.tenant) this.#fault('tombstone-forged', 'The tombstone is not signed with a key of the trail, or was altered.', { checkpoint: one.from, to: one.until });
+    }
     const { last, faults, checkpoints, blocks, entries } = state;
     for (const { n, at } of this.#witnesses) if (n > (last?.n ?? 0)) this.#fault('rolled-back', `The trail ends with checkpoint ${last?.n ?? 0}; ${n} was made before it was cut or set back.`, { checkpoint: n, to: at, ...(last === undefined ? {} : { from: last.at }) });
-    return { ok: faults.length === 0, checkpoints, blocks, entries, unanchored: { blocks: state.tailBlocks, entries: state.tailEntries }, ...(last === undefined ? {} : { last: { n: last.n, at: last.at } }), faults };
+    return { ok: faults.length === 0, checkpoints, blocks, entries, unanchored: { blocks: state.tailBlocks, entries: state.tailEntries }, ...(last === undefined ? {} : { last: { n: last.n, at: last.at } }), purged: state.purged.map(({ from, to, entries: gone, until, at, retentionDays, basis }) => ({ from, to, entries: gone, until, at, retentionDays, basis })), faults };
   }
 
   #fault(code: Fault['code'], text: string, place: Place = {}): void {
@@ -97,7 +110,7 @@ export class LogVerifier {
     const place = { checkpoint: c.n, to: c.at };
     state.checkpoints += 1;
     if (state.tail || c.n !== (last?.n ?? 0) + 1) this.#fault('checkpoint-missing', `Checkpoint ${c.n} follows ${last?.n ?? 0}: some are missing, or stand elsewhere.`, { ...place, checkpoint: (last?.n ?? 0) + 1 });
-    const expected = last === undefined ? this.#keys : [createPublicKey({ key: Buffer.from(last.next ?? state.key ?? '', 'base64'), type: 'spki', format: 'der' })];
+    const expected = last === undefined ? this.#keys : [keyOf(last.next ?? state.key ?? '')];
     const key = expected.find((one) => fingerprint(one) === c.key);
     if (key === undefined) this.#fault('checkpoint-forged', 'The checkpoint names a key that is not that of the trail.', place);
     else if (!isSignedBy(c, key) || c.tenant !== state.tenant) this.#fault('checkpoint-altered', 'The checkpoint is not what was signed.', place);
@@ -108,7 +121,37 @@ export class LogVerifier {
     if (key !== undefined && rootOf(state.tree).toString('hex') !== c.root) this.#fault('checkpoint-rewritten', 'The tree of the checkpoint does not continue the one before it.', place);
     state.key = key?.export({ type: 'spki', format: 'der' }).toString('base64') ?? state.key ?? this.#keys[0]!.export({ type: 'spki', format: 'der' }).toString('base64');
     state.last = c;
+    state.seenKeys.add(state.key);
+    const { purge } = state;
+    if (purge !== undefined && c.n >= purge.tombstone.from && c.n <= purge.tombstone.to) {
+      this.#removed(purge, c);
+      return;
+    }
+    delete state.purge;
     state.batch = { checkpoint: c, marks, marksAt: 0, range: 0, n: c.blocks[0]?.[1] ?? 0, tree: { size: 0, peaks: [] }, faultsBefore: state.faults.length };
+  }
+
+  #tombstone(tombstone: Tombstone): void {
+    this.#closeBatch();
+    const { state } = this;
+    if (state.tail || tombstone.from <= (state.purged.at(-1)?.to ?? 0) || (state.last !== undefined && tombstone.from > state.last.n + 1)) this.#fault('tombstone-wrong', 'The tombstone does not belong here.', { checkpoint: tombstone.from });
+    state.purge = { tombstone, batches: { size: 0, peaks: [] }, blocks: 0 };
+    state.purged.push(tombstone);
+  }
+
+  /** Takes a checkpoint in whose blocks were removed: what it says of them has to be what the tombstone says. */
+  #removed(purge: Purge, c: Checkpoint): void {
+    const { tombstone, batches } = purge;
+    const place = { checkpoint: c.n, to: c.at };
+    grow(batches, leafOfBatch(c.batch, sizeOfBatch(c)));
+    purge.blocks += sizeOfBatch(c);
+    // The streams go on after what was removed.
+    for (const [stream, , last, head] of c.blocks) this.state.streams.set(stream, { n: last, hash: hex(head), at: Date.parse(c.at) });
+    if (Date.parse(tombstone.at) < Date.parse(c.at) + tombstone.retentionDays * dayMs) this.#fault('purged-early', `What the checkpoint names was removed before ${tombstone.retentionDays} days had passed.`, place);
+    // A part of the log may begin within what was removed.
+    const isWhole = batches.size === c.n - tombstone.from + 1;
+    if ((c.n === tombstone.from && hashOfCheckpoint(c) !== tombstone.first)
+      || (c.n === tombstone.to && (hashOfCheckpoint(c) !== tombstone.last || c.at !== tombstone.until || (isWhole && (rootOf(batches).toString('hex') !== tombstone.batches || purge.blocks !== tombstone.blocks))))) this.#fault('tombstone-wrong', 'The tombstone is not that of these checkpoints.', place);
   }
 
   #block(block: LogBlock): void {
@@ -132,6 +175,10 @@ export class LogVerifier {
     }
     const { batch } = state;
     const faults = state.faults.length;
+    if (state.purge !== undefined) {
+      this.#fault('block-inserted', 'The block stands where a tombstone says that it was removed.', place);
+      return;
+    }
     if (batch === undefined) {
       state.tailBlocks += 1;
       state.tailEntries += block.e.length;

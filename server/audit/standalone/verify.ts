@@ -11,34 +11,18 @@ import { createReadStream, readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import type { KeyObject } from 'node:crypto';
 import { isCheckpoint, keysOf, parseLine, type Checkpoint } from './format.ts';
+import { linesOf } from './lines.ts';
 import { LogVerifier, type Fault, type Report } from './log.ts';
 import { checkProof } from './proof.ts';
 
-const maxLineBytes = 64 * 2 ** 20;
 const maxProofBytes = 16 * 2 ** 20;
 const progressEveryMs = 1_000;
-
-/** Lines of a file. Its last has to end, too. */
-async function* linesOf(file: string): AsyncGenerator<string> {
-  let rest = Buffer.alloc(0);
-  for await (const chunk of createReadStream(file, { highWaterMark: 2 ** 20 }) as AsyncIterable<Buffer>) {
-    let from = 0;
-    for (let end = chunk.indexOf(10); end >= 0; end = chunk.indexOf(10, from)) {
-      yield Buffer.concat([rest, chunk.subarray(from, end)]).toString();
-      rest = Buffer.alloc(0);
-      from = end + 1;
-    }
-    rest = Buffer.concat([rest, chunk.subarray(from)]);
-    if (rest.length > maxLineBytes) throw new Error('This is no export: a line is too long.');
-  }
-  if (rest.length > 0) yield rest.toString();
-}
 
 async function checkExport(file: string, keys: readonly KeyObject[], witnesses: readonly Checkpoint[]): Promise<Report> {
   const verifier = new LogVerifier(keys, witnesses);
   const beganMs = performance.now();
   let toldMs = beganMs;
-  for await (const line of linesOf(file)) {
+  for await (const line of linesOf(createReadStream(file, { highWaterMark: 2 ** 20 }))) {
     verifier.accept(parseLine(line));
     if (performance.now() - toldMs < progressEveryMs) continue;
     toldMs = performance.now();
@@ -71,16 +55,17 @@ async function main(): Promise<number> {
     if (!isCheckpoint(value)) throw new Error('What was given with --checkpoint is none.');
     return value;
   });
-  for await (const first of linesOf(file)) {
+  for await (const first of linesOf(createReadStream(file, { highWaterMark: 2 ** 20 }))) {
     if (first.startsWith('{"header":')) break;
     const bytes = readFileSync(file);
     const { ok, text } = checkProof(bytes.length > maxProofBytes ? undefined : JSON.parse(bytes.toString()), keys);
     say(text);
     return ok ? 0 : 2;
   }
-  const { ok, faults, checkpoints, blocks, entries, unanchored, last } = await checkExport(file, keys, witnesses);
+  const { ok, faults, checkpoints, blocks, entries, unanchored, last, purged } = await checkExport(file, keys, witnesses);
   for (const fault of faults) say(lineOf(fault));
   say(`${ok ? 'unaltered' : 'ALTERED'}: ${entries} entries in ${blocks} blocks, ${checkpoints} checkpoints${last === undefined ? '' : `, the last (${last.n}) of ${last.at}`}`);
+  for (const one of purged) say(`purged: ${one.entries} entries of checkpoints ${one.from} to ${one.to}, none younger than ${one.until}, removed ${one.at} after ${one.retentionDays} days (${one.basis})`);
   say(`unanchored: ${unanchored.entries} entries in ${unanchored.blocks} blocks follow the last checkpoint; that none were cut off there is not proved`);
   return ok ? 0 : 2;
 }

@@ -15,13 +15,14 @@ export const auditProofCommands: readonly Command[] = [
     name: 'audit verify',
     summary: 'check every block, entry and checkpoint of the trail; exit code 2 if anything is wrong',
     options: [{ flags: '--checkpoint <file>', description: 'a checkpoint that was kept elsewhere and that the trail must still agree with', readsFile: true }],
-    run: async ({ auditConnection, keyring, tenant, checkpoints, nowMs }, input, tell) => {
+    run: async ({ auditConnection, keyring, tenant, checkpoints, retention: { archive }, nowMs }, input, tell) => {
       const beganMs = nowMs();
       const given = input.files['checkpoint'];
-      const { ok, log, sealed } = await checkTrail({ audit: auditConnection, keyring, tenant, checkpoints, witnesses: given === undefined ? [] : [checkpointOf(given)], onProgress: tell });
+      const { ok, log, sealed, segments } = await checkTrail({ audit: auditConnection, keyring, tenant, checkpoints, archive, witnesses: given === undefined ? [] : [checkpointOf(given)], onProgress: tell });
       const seconds = Math.max(nowMs() - beganMs, 1) / 1000;
       const rows = [
         ...log.faults.map((one) => [one.code, one.stream ?? '', String(one.block ?? ''), String(one.entry ?? ''), one.checkpoint === undefined ? '' : String(one.checkpoint), one.from ?? '', one.to ?? '', one.text]),
+        ...segments.map((one) => [one.code, one.stream ?? one.segment, String(one.block ?? ''), String(one.entry ?? ''), String(one.checkpoint ?? ''), one.from ?? '', one.to ?? '', `Segment ${one.segment}: ${one.text}`]),
         ...sealed.faults.map((one) => [one.code, one.stream, String(one.block ?? ''), one.entry ?? '', '', '', '', one.text]),
       ];
       return {
@@ -29,9 +30,10 @@ export const auditProofCommands: readonly Command[] = [
         lines: [
           `${ok ? 'unaltered' : 'ALTERED'}: ${sealed.entries} entries in ${sealed.blocks} blocks of ${sealed.streams} streams, ${sealed.recovered} recovered after a crash; ${Math.round(sealed.entries / seconds)} per second`,
           log.last === undefined ? 'no checkpoint yet' : `anchored: up to checkpoint ${log.last.n} of ${log.last.at}`,
+          ...log.purged.map((one) => `purged: ${one.entries} entries of checkpoints ${one.from} to ${one.to}, none younger than ${one.until}, removed ${one.at} after ${one.retentionDays} days (${one.basis})`),
           `unanchored: ${log.unanchored.entries} entries that follow it`,
         ],
-        json: { ok, log, sealed },
+        json: { ok, log, sealed, segments },
         failed: !ok,
       };
     },
@@ -51,14 +53,14 @@ export const auditProofCommands: readonly Command[] = [
     args: ['<id>'],
     summary: 'prove that an entry is in the trail: of an AuditEvent, or of a request by its X-Request-Id',
     options: [{ flags: '--out <file>', description: 'file to write', required: true, local: true }, { flags: '--opened', description: 'add what the entry says; holds patient data' }],
-    run: async ({ auditConnection, auditReader, checkpoints, tenant }, input) => {
+    run: async ({ auditConnection, auditReader, checkpoints, retention: { archive }, tenant }, input) => {
       const [id = ''] = input.args;
       const entryId = parseEventId(id)?.entryId;
       const entries = entryId === undefined ? queryRecords(auditReader, { requestId: id, limit: 1, ascending: true }) : auditReader.entries({ hints: [], fromMs: 0, untilMs: maxDateMs, entryIds: [entryId] }, false);
       const { value: found } = (await entries.next()) as { value: OpenedEntry | undefined };
       if (found === undefined) throw new InterlockError('not-found', { detail: 'There is no such entry.' });
       await checkpoints.make();
-      const proof = await proveInclusion(auditConnection, tenant, found.id);
+      const proof = await proveInclusion(auditConnection, tenant, found.id, archive);
       return fileResult({ ...proof, ...(flag(input, 'opened') ? { opened: found.record } : {}) }, `entry ${found.id.toString('hex')} is in checkpoint ${proof.checkpoint.n}`, 0o600);
     },
   },
@@ -97,11 +99,11 @@ export const auditProofCommands: readonly Command[] = [
       { flags: '--from <n>', description: 'first checkpoint' },
       { flags: '--until <n>', description: 'last checkpoint; else also what none names yet' },
     ],
-    run: async ({ auditConnection, tenant }, input, tell) => {
+    run: async ({ auditConnection, retention: { archive }, tenant }, input, tell) => {
       const [from, until] = ['from', 'until'].map((name) => (text(input, name) === undefined ? undefined : numberOf(text(input, name)!, `--${name}`)));
       const parts: Buffer[] = [];
       let bytes = 0;
-      for await (const record of logRecords(auditConnection, tenant, { ...(from === undefined ? {} : { from }), ...(until === undefined ? {} : { until }) })) {
+      for await (const record of logRecords(auditConnection, tenant, { archive, ...(from === undefined ? {} : { from }), ...(until === undefined ? {} : { until }) })) {
         const line = Buffer.from(`${lineOf(record)}\n`);
         bytes += line.length;
         if (bytes > maxExportBytes) throw new InterlockError('too-costly', { detail: `One file holds ${maxExportBytes} bytes; write several with --from and --until.` });

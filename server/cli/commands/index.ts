@@ -3,6 +3,7 @@ import { alertCommands } from './alerts.ts';
 import { accountingCommands } from './accounting.ts';
 import { appCommands } from './apps.ts';
 import { auditCommands } from './audit.ts';
+import { auditArchiveCommands } from './audit-archive.ts';
 import { auditProofCommands } from './audit-proof.ts';
 import { breakGlassCommands } from './break-glass.ts';
 import { channelCommands } from './channels.ts';
@@ -15,4 +16,4 @@ import { roleCommands } from './roles.ts';
 import { userCommands } from './users.ts';
 
 /** Every command of the command line, in the order in which help lists them. */
-export const commands: readonly Command[] = [...clientCommands, ...appCommands, ...clientReviewCommands, ...userCommands, ...partnerCommands, ...channelCommands, ...indexCommands, ...roleCommands, ...breakGlassCommands, ...alertCommands, ...auditCommands, ...accountingCommands, ...auditProofCommands, ...integrityCommands];
+export const commands: readonly Command[] = [...clientCommands, ...appCommands, ...clientReviewCommands, ...userCommands, ...partnerCommands, ...channelCommands, ...indexCommands, ...roleCommands, ...breakGlassCommands, ...alertCommands, ...auditCommands, ...accountingCommands, ...auditProofCommands, ...auditArchiveCommands, ...integrityCommands];
