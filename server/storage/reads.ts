@@ -9,6 +9,9 @@ import { OpenVersion } from './version.ts';
 /** Reads that share one command; what MongoDB answers at once stays within 16 MB, else more is fetched. */
 const shared = { maxItems: 64, maxUnderWay: 1 } as const;
 
+/** Of a read of several, as many share the command of others. */
+const maxSharedIds = 16;
+
 /** Reads by id. */
 export class Reader {
   readonly #app: Connection;
@@ -49,6 +52,7 @@ export class Reader {
   async readMany(refs: readonly { readonly type: string; readonly id: string }[], session?: ClientSession): Promise<StoredVersion[]> {
     const ids = new Map(refs.map(({ type, id }) => [`${type}/${id}`, this.#codec.docId(type, id)]));
     if (ids.size === 0) return [];
+    if (session === undefined && ids.size <= maxSharedIds) return this.openAll((await Promise.all([...ids.values()].map(async (id) => this.current(id)))).filter((document) => document !== undefined));
     const found = await findDocuments(this.#app, 'resources', { filter: { _id: { $in: [...ids.values()] } }, limit: ids.size }, session);
     return this.openAll(found);
   }
