@@ -337,7 +337,7 @@ export class GuardedRepository {
     try {
       const consents = this.#consents?.ready();
       if (consents !== undefined) await consents;
-      return await work();
+      return await this.#services.audit.expecting(work);
     } catch (error) {
       // Without an audit trail there is nothing to write the failure to.
       if (isOutcomeUnknown(error) || (error instanceof InterlockError && error.code === 'audit-unavailable')) throw error;

@@ -1,4 +1,4 @@
-import type { mongo } from 'mongoose';
+import { mongo } from 'mongoose';
 import type { Block } from './block.ts';
 import { isDuplicateKey } from '../mongo/errors.ts';
 
@@ -6,6 +6,7 @@ import { isDuplicateKey } from '../mongo/errors.ts';
 export type InsertOutcome = 'durable' | 'foreign' | 'given-up';
 
 export interface InsertRequest {
+  readonly db: mongo.Db;
   readonly collection: mongo.Collection<Block>;
   /** Consecutive blocks of one stream. */
   readonly blocks: readonly Block[];
@@ -16,6 +17,7 @@ export interface InsertRequest {
   readonly onFailure: (attempt: number, errorName: string) => void;
 }
 
+const writeConcern = { w: 'majority', j: true } as const;
 const firstRetryDelayMs = 50;
 // Attempts that hang hold a connection each until its socket times out.
 const maxHanging = 4;
@@ -28,7 +30,7 @@ export async function insertBlocks(request: InsertRequest): Promise<InsertOutcom
   const hanging = new Set<Promise<InsertOutcome>>();
   for (let attempt = 1; ; attempt += 1) {
     if (hanging.size < maxHanging) {
-      const started = insertOnce(request.collection, request.blocks).finally(() => hanging.delete(started));
+      const started = insertOnce(request).finally(() => hanging.delete(started));
       hanging.add(started);
     }
     try {
@@ -45,15 +47,8 @@ export async function insertBlocks(request: InsertRequest): Promise<InsertOutcom
   }
 }
 
-async function insertOnce(collection: mongo.Collection<Block>, blocks: readonly Block[]): Promise<InsertOutcome> {
-  const writeConcern = { w: 'majority', j: true } as const;
-  try {
-    if (blocks.length === 1) await collection.insertOne(blocks[0]!, { writeConcern });
-    else await collection.insertMany([...blocks], { ordered: true, writeConcern });
-    return 'durable';
-  } catch (error) {
-    if (!isDuplicateKey(error)) throw error;
-  }
+async function insertOnce({ db, collection, blocks }: InsertRequest): Promise<InsertOutcome> {
+  if (await insertNew(db, collection.collectionName, blocks)) return 'durable';
   // Some are there: perhaps from an attempt whose answer was lost.
   for (const block of blocks) {
     try {
@@ -66,6 +61,20 @@ async function insertOnce(collection: mongo.Collection<Block>, blocks: readonly 
     }
   }
   return 'durable';
+}
+
+/**
+ * One plain command. Of writes that the driver may repeat MongoDB keeps account, which is a second write; here the ids say
+ * what has arrived.
+ * @returns false if one of the ids is taken
+ */
+async function insertNew(db: mongo.Db, collection: string, blocks: readonly Block[]): Promise<boolean> {
+  const reply: { readonly writeErrors?: readonly { readonly code: number }[] } = await db.command({ insert: collection, documents: blocks, ordered: true, writeConcern });
+  const code = reply.writeErrors?.[0]?.code;
+  if (code === undefined) return true;
+  const error = new mongo.MongoServerError({ message: 'write failed', code });
+  if (isDuplicateKey(error)) return false;
+  throw error;
 }
 
 /** @returns undefined if it takes longer */

@@ -81,6 +81,8 @@ export interface AuditTrail {
   append(entries: readonly PreparedEntry[]): Promise<void>;
   /** prepare + append of one record. */
   record(record: AuditRecord): Promise<void>;
+  /** Does work that will append: flushes wait a moment for it, so that what is asked at the same time shares one. */
+  expecting<T>(work: () => Promise<T>): Promise<T>;
   /** Throws `audit-unavailable` if the last flush failed and none has succeeded since. Cheap; called before data is written. */
   assertAvailable(): void;
   /**

@@ -63,7 +63,7 @@ export async function openAuditTrail(options: AuditTrailOptions): Promise<OpenAu
   const records = new WeakMap<Buffer, AuditRecord>();
 
   const writer = new BlockWriter({
-    collection, stream: epochId, tenant, keyring, log: options.log, nowMs: options.nowMs ?? Date.now,
+    db: audit.db!, collection, stream: epochId, tenant, keyring, log: options.log, nowMs: options.nowMs ?? Date.now,
     onFenced: options.onFenced ?? (() => undefined), ...options.flush,
   });
   let heads;
@@ -147,6 +147,7 @@ export async function openAuditTrail(options: AuditTrailOptions): Promise<OpenAu
 
   return {
     prepare,
+    expecting: (work) => writer.expecting(work),
     append: (entries) => enqueue(entries, 'plain'),
     record: async (record) => enqueue([prepare(record)], 'plain'),
     assertAvailable: () => {

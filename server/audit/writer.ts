@@ -23,6 +23,7 @@ export interface FlushOptions {
 }
 
 export interface WriterOptions extends FlushOptions {
+  readonly db: mongo.Db;
   readonly collection: mongo.Collection<Block>;
   readonly stream: string;
   readonly tenant: string;
@@ -54,6 +55,8 @@ const maxFlushBytes = 8 * 2 ** 20;
 // Entries of committed writes may exceed the queue this far; beyond it the process must stop and let the sweep repair.
 const committedExcess = 4;
 const idAndTokensBytes = 150;
+/** Longest wait of a flush for requests that are under way. */
+const lingerMs = 1;
 
 /**
  * Writes one stream: one flush in flight, and all that arrives meanwhile shares the next. A block that was given its
@@ -69,6 +72,10 @@ export class BlockWriter {
   #durable: Head | undefined;
   #lastAtMs = 0;
   #running: Promise<void> | undefined;
+  // Requests under way that will append, and those of them whose entries are queued.
+  #expected = 0;
+  #waiters = 0;
+  #gathered: (() => void) | undefined;
   #failing = false;
   #owed = 0;
   #stopped: 'fenced' | 'closed' | undefined;
@@ -121,8 +128,21 @@ export class BlockWriter {
       waiter.timer = setTimeout(() => this.#give(waiter), this.#limits.appendTimeoutMs);
       for (const entry of entries) this.#queue.push({ entry, bytes: sizeOf(entry), waiter });
       this.#queuedBytes += bytes;
+      this.#waiters += 1;
+      if (!this.#isComing()) this.#gathered?.();
       this.#start();
     });
+  }
+
+  /** See `AuditTrail.expecting`. */
+  async expecting<T>(work: () => Promise<T>): Promise<T> {
+    this.#expected += 1;
+    try {
+      return await work();
+    } finally {
+      this.#expected -= 1;
+      if (!this.#isComing()) this.#gathered?.();
+    }
   }
 
   /** Refuses what comes from now on, writes what is queued, and stops; after `timeoutMs` it stops anyway. @returns true if everything is durable */
@@ -154,11 +174,30 @@ export class BlockWriter {
     // Lets everything that arrives in the same turn share the first flush.
     await new Promise(setImmediate);
     while (this.#queue.length > 0 && this.#stopped === undefined) {
+      await this.#gather();
+      if (this.#queue.length === 0 || this.#stopped !== undefined) break;
       const batch = this.#take();
       const blocks = this.#split(batch).map((part) => this.#seal(part.map((queued) => queued.entry)));
       if (!(await this.#insert(blocks, () => this.#stopped === undefined))) return;
       for (const queued of batch) this.#done(queued.waiter);
     }
+  }
+
+  /** Waits a moment for requests that are under way, so that they share the flush. */
+  async #gather(): Promise<void> {
+    if (!this.#isComing()) return;
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, lingerMs);
+      this.#gathered = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+    this.#gathered = undefined;
+  }
+
+  #isComing(): boolean {
+    return this.#expected > this.#waiters;
   }
 
   #take(): Queued[] {
@@ -171,6 +210,7 @@ export class BlockWriter {
     const batch = this.#queue.slice(0, count);
     this.#queue = this.#queue.slice(count);
     this.#queuedBytes -= bytes;
+    this.#waiters = 0;
     return batch;
   }
 
@@ -209,8 +249,9 @@ export class BlockWriter {
   }
 
   async #insert(blocks: readonly Block[], goOn: () => boolean): Promise<boolean> {
-    const { collection, log } = this.#options;
+    const { db, collection, log } = this.#options;
     const outcome = await insertBlocks({
+      db,
       collection,
       blocks,
       attemptTimeoutMs: this.#limits.attemptTimeoutMs,

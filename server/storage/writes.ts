@@ -59,9 +59,9 @@ export class Writer {
     this.#codec = options.codec;
     this.#epoch = options.epoch;
     this.#reader = options.reader;
-    this.#inserts = new SharedWrites(options.app, 'resources');
-    this.#asides = new SharedWrites(options.app, 'versions');
-    this.#replacements = new SharedWrites(options.app, 'resources');
+    this.#inserts = new SharedWrites(options.app, 'resources', 'insert');
+    this.#asides = new SharedWrites(options.app, 'versions', 'insert');
+    this.#replacements = new SharedWrites(options.app, 'resources', 'update');
   }
 
   /** See `StoreWrites.write`. With a session: one attempt. @throws LostRace in a transaction that must be repeated */
@@ -230,7 +230,7 @@ export class Writer {
   }
 
   async #insert(document: StoredDocument, session: ClientSession | undefined): Promise<boolean> {
-    if (session === undefined) return this.#inserts.write({ insertOne: { document } });
+    if (session === undefined) return this.#inserts.write({ document });
     try {
       await this.#app.db!.collection('resources').insertOne(document as object, { session });
       return true;
@@ -245,11 +245,12 @@ export class Writer {
    * version that is also the current one, which readers take for one.
    */
   async #replace(current: StoredDocument, next: StoredDocument, session: ClientSession | undefined): Promise<boolean> {
-    const { aside, replace } = this.#replacement(current, next);
     if (session === undefined) {
-      // An upsert, so that a document that is no longer the same shows as an id that is taken.
-      return (await this.#asides.write({ updateOne: aside })) && this.#replacements.write({ replaceOne: { ...replace, upsert: true } });
+      // Taken: another write of the same version was first, or one that a crash cut off. What was put aside is the same.
+      await this.#asides.write({ document: this.#codec.past(current) });
+      return this.#replacements.write({ document: next, replaces: current });
     }
+    const { aside, replace } = this.#replacement(current, next);
     try {
       await this.#app.db!.collection<{ _id: Buffer }>('versions').updateOne(aside.filter, aside.update, { upsert: true, session });
     } catch (cause) {
