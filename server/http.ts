@@ -28,6 +28,7 @@ export function createHttpServer(services: Services): Server {
   const facts: CapabilityFacts = { baseUrl: fhirBaseUrl, smart: auth.smartConfiguration(), version, date: new Date(), conditionalDelete: config.conditionalDelete, enforcesReferences: config.referenceIntegrity !== 'off' };
   const documents = new FhirDocuments(facts);
   const metrics = new Metrics();
+  addBacklogs(metrics, services);
   const limiter = new RateLimiterMemory({ points: config.requestsPerMinute, duration: 60 });
   const app = express();
   app.disable('x-powered-by');
@@ -92,6 +93,15 @@ export function createHttpServer(services: Services): Server {
   server.maxConnections = 10_000;
   pki.keepFresh(server, 'optional');
   return server;
+}
+
+/** What waits for somebody: alerts for people, notices and events for other servers. */
+function addBacklogs(metrics: Metrics, { alerts, atna, nowMs }: Services): void {
+  const ageS = (times: readonly (Date | undefined)[]): number => Math.max(0, ...times.map((time) => (time === undefined ? 0 : (nowMs() - time.getTime()) / 1000)));
+  metrics.gauge('interlock_alerts_open', 'Alerts that nobody has acknowledged.', () => alerts.register.countOpen());
+  metrics.gauge('interlock_deliveries_waiting', 'Notices of alerts that wait for delivery.', async () => (await alerts.deliveries()).reduce((sum, { waiting }) => sum + waiting, 0));
+  metrics.gauge('interlock_atna_backlog_blocks', 'Blocks of the audit trail that a repository does not have yet.', async () => (await atna.status()).reduce((sum, { blocks }) => sum + blocks, 0));
+  metrics.gauge('interlock_atna_backlog_age_seconds', 'How long the oldest of them waits.', async () => ageS((await atna.status()).map(({ oldestAt }) => oldestAt)));
 }
 
 const fhirPath = '/fhir/R4';

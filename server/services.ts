@@ -14,6 +14,7 @@ import { readRolesFile } from './access/roles-file.ts';
 import { TerminologyService } from './access/terminology.ts';
 import type { Alerts } from './alerts/alerts.ts';
 import { openAlerts } from './alerts/open.ts';
+import { openAtna, type Atna } from './atna/open.ts';
 import { openArchive, openRetention } from './audit/archive-open.ts';
 import { Checkpoints } from './audit/checkpoints.ts';
 import { openFloodGuard, type FloodGuard } from './audit/flood.ts';
@@ -107,11 +108,16 @@ export async function openServices(options: ServicesOptions): Promise<Services> 
     const epoch = opened(await Epoch.open({ app: mongo.app, log }), async (part) => part.close());
     let checkpoints: Checkpoints | undefined;
     let watch: Alerts | undefined;
-    const audit = opened(await openAuditTrail({ audit: mongo.audit, keyring, tenant: defaultTenant, epochId: epoch.id, log, flush: { appendTimeoutMs: config.auditAppendTimeoutMs, maxQueuedEntries: config.auditMaxQueuedEntries }, onAppended: (entries) => checkpoints?.count(entries), onRecorded: (entries) => watch?.take(entries), onFenced: () => options.onFatal(new InterlockError('audit-unavailable')) }), async (part) => part.close());
+    let atna: Atna | undefined;
+    const audit = opened(await openAuditTrail({ audit: mongo.audit, keyring, tenant: defaultTenant, epochId: epoch.id, log, flush: { appendTimeoutMs: config.auditAppendTimeoutMs, maxQueuedEntries: config.auditMaxQueuedEntries }, onAppended: (entries) => checkpoints?.count(entries), onRecorded: (entries) => {
+      watch?.take(entries);
+      atna?.notify();
+    }, onFenced: () => options.onFatal(new InterlockError('audit-unavailable')) }), async (part) => part.close());
     const trail = { audit: mongo.audit, keyring, tenant: defaultTenant };
     const archive = openArchive(config, { ...trail, ca: [pki.caPem] });
     const auditReader = new AuditReader({ ...trail, archive, site: { baseUrl: fhirBaseUrl, site: new URL(config.baseUrl).host } });
     const alerts = (watch = opened(await openAlerts({ config, app: mongo.app, keyring, audit, reader: auditReader, pki, log, nowMs }), async (part) => part.close()));
+    const feeds = (atna = opened(openAtna({ config, app: mongo.app, audit: mongo.audit, keyring, tenant: defaultTenant, pki, log, alerts }), async (part) => part.close()));
     const witnesses = opened(openWitnesses({ audit: mongo.audit, log, progressFile: join(config.dataDir, 'audit-witness.json'), ...(config.auditWitnessDir === undefined ? {} : { directory: config.auditWitnessDir }), ...(config.auditWitnessUrl === undefined ? {} : { url: config.auditWitnessUrl }) }), async (part) => part.close());
     const signed = (checkpoints = opened(await Checkpoints.open({ audit: mongo.audit, keyring, tenant: defaultTenant, keysDir: config.keysDir, log, intervalMs: options.serve ? config.auditCheckpointIntervalS * 1000 : 0, onCheckpoint: () => witnesses.notify(), onFault: (what) => alerts.signal('verification-failed', what) }), async (part) => part.close()));
     const retention = opened(openRetention(config, archive, { ...trail, checkpoints: signed, trail: audit, log, nowMs, openRemover: mongo.openArchiver, daily: options.serve }), async (part) => part.close());
@@ -151,7 +157,7 @@ export async function openServices(options: ServicesOptions): Promise<Services> 
     opened(keepPurged(channels, config.inboxRetentionS * 1000, log), (timer) => clearInterval(timer));
     pki.onChange(() => channels.setTls(pki.tlsOptions('required')));
     return {
-      ...guard, guard, alerts, breakGlass, terminology, config, log, pki, mongo, keyring, store, audit, flood, partners, auth, channels, auditReader, retention, checkpoints: signed, integrityChecks,
+      ...guard, guard, alerts, atna: feeds, breakGlass, terminology, config, log, pki, mongo, keyring, store, audit, flood, partners, auth, channels, auditReader, retention, checkpoints: signed, integrityChecks,
       auditConnection: mongo.audit, keysDir: config.keysDir, tenant: defaultTenant, clients: auth.clients, initialTokens: auth.initialTokens, softwareIssuers: auth.softwareIssuers, people: auth.people, apps: auth.apps, createLaunch: (launch) => auth.createLaunch(launch), fhirBaseUrl, warnings: mongo.warnings,
       issueOperatorCertificate: () => void pki.issueOperatorCertificate(),
       close: async () => {

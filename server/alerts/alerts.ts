@@ -3,7 +3,7 @@ import type { Connection } from 'mongoose';
 import { InterlockError } from '../../resources/outcome/error.ts';
 import type { AuditReader } from '../audit/reader.ts';
 import type { AuditTrail } from '../audit/record.ts';
-import { DeliveryQueue, type DeliveryOptions, type Target } from '../delivery/queue.ts';
+import { DeliveryQueue, failureName, type DeliveryOptions, type Target } from '../delivery/queue.ts';
 import type { Keyring } from '../kms/keyring.ts';
 import type { Log } from '../observe/log.ts';
 import { AlertEngine, type NamesOf, type Recorded } from './engine.ts';
@@ -119,7 +119,7 @@ export class Alerts {
   /** Sends a test notice to each target, at once. */
   async test(): Promise<{ readonly target: string; readonly error?: string }[]> {
     const notice: AlertNotice = { type: 'test', id: randomUUID(), rule: 'test', kind: 'test', severity: 'low', title: 'This is a test', at: new Date(this.#options.nowMs()).toISOString(), count: 1, url: this.#options.pageUrl };
-    return Promise.all(this.#queue.targets.map(async (target) => this.#queue.sendNow(target, { id: notice.id, body: JSON.stringify(notice) }).then(() => ({ target }), (error: unknown) => ({ target, error: reasonOf(error) }))));
+    return Promise.all(this.#queue.targets.map(async (target) => this.#queue.sendNow(target, { id: notice.id, body: JSON.stringify(notice) }).then(() => ({ target }), (error: unknown) => ({ target, error: failureName(error) }))));
   }
 
   /** The targets and what waits for them. */
@@ -225,10 +225,4 @@ function isAvailable(audit: AuditTrail): boolean {
   } catch {
     return false;
   }
-}
-
-function reasonOf(error: unknown): string {
-  const cause = error instanceof InterlockError ? (error.cause ?? error) : error;
-  const code = typeof cause === 'object' && cause !== null && 'code' in cause ? String(cause.code) : '';
-  return code || (cause instanceof Error ? cause.message : 'unknown');
 }

@@ -3,6 +3,7 @@ import { InterlockError } from '../../resources/outcome/error.ts';
 import type { Channels } from '../../channels/run.ts';
 import type { Alerts } from '../alerts/alerts.ts';
 import type { Retention } from '../audit/archive-open.ts';
+import type { Atna } from '../atna/open.ts';
 import type { Checkpoints } from '../audit/checkpoints.ts';
 import type { BreakGlass } from '../access/break-glass.ts';
 import type { GuardServices } from '../access/guard.ts';
@@ -23,6 +24,7 @@ import type { OpenStore } from '../storage/store.ts';
 /** What commands work on: the running server's own parts. */
 export interface CommandServices {
   readonly alerts: Alerts;
+  readonly atna: Atna;
   /** For what a command reads of the record: as the operator, through the one door. */
   readonly guard: GuardServices;
   readonly breakGlass: BreakGlass;

@@ -4,6 +4,7 @@ import type { Keyring } from '../kms/keyring.ts';
 import { isDuplicateKey } from '../mongo/errors.ts';
 import type { Log } from '../observe/log.ts';
 import { errnoCode } from '../pki/files.ts';
+import { PersistentLoop } from './persistent-loop.ts';
 
 /** Where notices go. */
 export interface Target {
@@ -30,7 +31,7 @@ export interface DeliveryOptions {
   readonly maxWaiting?: number;
   /** Age at which a notice is given up: 24 hours. */
   readonly maxAgeMs?: number;
-  /** First and longest pause after a failure: 1,000 and 300,000. */
+  /** See {@link PersistentLoop}. */
   readonly firstRetryMs?: number;
   readonly maxRetryMs?: number;
 }
@@ -61,11 +62,9 @@ const hourMs = 3600_000;
 
 /** Keeps notices, sealed, until their targets have them: each at least once, those of one target in their order. */
 export class DeliveryQueue {
-  readonly #options: DeliveryOptions;
   readonly #lanes: ReadonlyMap<string, Lane>;
 
-  private constructor(options: DeliveryOptions, lanes: readonly Lane[]) {
-    this.#options = options;
+  private constructor(lanes: readonly Lane[]) {
     this.#lanes = new Map(lanes.map((lane) => [lane.target.name, lane]));
   }
 
@@ -77,7 +76,7 @@ export class DeliveryQueue {
     await rows.updateMany(abandoned, { $set: { state: 'dead', purgeAt: new Date(options.nowMs() + deadKeptMs) } }, { writeConcern });
     const lanes = options.targets.map((target) => new Lane(options, rows, target));
     for (const lane of lanes) await lane.open();
-    return new DeliveryQueue(options, lanes);
+    return new DeliveryQueue(lanes);
   }
 
   /** Names of the targets. */
@@ -106,7 +105,6 @@ export class DeliveryQueue {
   /** Resolves when what is under way has ended; the rest waits for the next start. */
   async close(): Promise<void> {
     await Promise.all([...this.#lanes.values()].map((lane) => lane.close()));
-    this.#options.log.debug('deliveries ended');
   }
 }
 
@@ -114,25 +112,22 @@ class Lane {
   readonly target: Target;
   readonly #options: DeliveryOptions;
   readonly #rows: mongo.Collection<Row>;
-  readonly #stop = new AbortController();
+  readonly #loop: PersistentLoop;
   #last = 0;
   #waiting = 0;
-  #failures = 0;
-  #again = false;
-  #running: Promise<void> | undefined;
-  #timer: NodeJS.Timeout | undefined;
 
   constructor(options: DeliveryOptions, rows: mongo.Collection<Row>, target: Target) {
     this.#options = options;
     this.#rows = rows;
     this.target = target;
+    this.#loop = new PersistentLoop({ ...options, work: (signal) => this.#drain(signal), onFailing: (error) => options.log.error('a notice was not delivered', { state: target.name, errorName: failureName(error) }) });
   }
 
   async open(): Promise<void> {
     const [newest] = await this.#rows.find({ target: this.target.name }, { sort: { _id: -1 }, limit: 1, projection: { _id: 1 } }).toArray();
     this.#last = Number(newest?._id.split(':').at(-1) ?? 0);
     this.#waiting = await this.#rows.countDocuments({ target: this.target.name, state: 'waiting' });
-    if (this.#waiting > 0) this.#run();
+    if (this.#waiting > 0) this.#loop.notify();
   }
 
   async enqueue(body: string): Promise<void> {
@@ -144,18 +139,16 @@ class Lane {
       this.#waiting -= 1;
       throw cause;
     }
-    this.#run();
+    this.#loop.notify();
   }
 
   async status(): Promise<DeliveryStatus> {
     const [oldest] = await this.#rows.find({ target: this.target.name, state: 'waiting' }, { sort: { _id: 1 }, limit: 1, projection: { at: 1 } }).toArray();
-    return { target: this.target.name, waiting: this.#waiting, ...(oldest === undefined ? {} : { oldestAt: oldest.at }), failures: this.#failures };
+    return { target: this.target.name, waiting: this.#waiting, ...(oldest === undefined ? {} : { oldestAt: oldest.at }), failures: this.#loop.failures };
   }
 
   async close(): Promise<void> {
-    this.#stop.abort();
-    clearTimeout(this.#timer);
-    await this.#running;
+    await this.#loop.close();
   }
 
   async #insert(body: string): Promise<void> {
@@ -174,39 +167,19 @@ class Lane {
     }
   }
 
-  #run(): void {
-    if (this.#stop.signal.aborted || this.#timer !== undefined) return;
-    this.#again = true;
-    this.#running ??= this.#drain().finally(() => (this.#running = undefined));
-  }
-
-  async #drain(): Promise<void> {
-    const { log, keyring, firstRetryMs = 1_000, maxRetryMs = 300_000 } = this.#options;
-    try {
-      while (this.#again && !this.#stop.signal.aborted) {
-        this.#again = false;
-        await this.#giveUp();
-        const due = await this.#rows.find({ target: this.target.name, state: 'waiting' }, { sort: { _id: 1 }, limit: rowsPerTurn, promoteBuffers: true }).toArray();
-        for (const { _id, sealed } of due) {
-          if (this.#stop.signal.aborted) return;
-          const body = (await keyring.openBlob('alert', sealed, `delivery|${_id}`)).toString();
-          await this.target.send({ id: _id, body }, this.#stop.signal);
-          await this.#rows.deleteOne({ _id }, { writeConcern });
-          this.#waiting -= 1;
-          if (this.#failures > 0) log.info('notices are delivered again', { state: this.target.name });
-          this.#failures = 0;
-        }
-        if (due.length === rowsPerTurn) this.#again = true;
+  async #drain(signal: AbortSignal): Promise<void> {
+    for (let more = true; more && !signal.aborted; ) {
+      await this.#giveUp();
+      const due = await this.#rows.find({ target: this.target.name, state: 'waiting' }, { sort: { _id: 1 }, limit: rowsPerTurn, promoteBuffers: true }).toArray();
+      for (const { _id, sealed } of due) {
+        signal.throwIfAborted();
+        const body = (await this.#options.keyring.openBlob('alert', sealed, `delivery|${_id}`)).toString();
+        await this.target.send({ id: _id, body }, signal);
+        await this.#rows.deleteOne({ _id }, { writeConcern });
+        this.#waiting -= 1;
+        this.#loop.succeeded();
       }
-    } catch (error) {
-      if (this.#stop.signal.aborted) return;
-      if (this.#failures === 0) log.error('a notice was not delivered', { state: this.target.name, errorName: reasonOf(error) });
-      const delayMs = Math.min(firstRetryMs * 2 ** Math.min(this.#failures, 20), maxRetryMs) * (0.5 + Math.random() / 2);
-      this.#failures += 1;
-      this.#timer = setTimeout(() => {
-        this.#timer = undefined;
-        this.#run();
-      }, delayMs).unref();
+      more = due.length === rowsPerTurn;
     }
   }
 
@@ -220,8 +193,8 @@ class Lane {
   }
 }
 
-/** A word about why, free of addresses. */
-function reasonOf(error: unknown): string {
+/** A word about why something failed, free of addresses. */
+export function failureName(error: unknown): string {
   const cause = error instanceof InterlockError ? (error.cause ?? error) : error;
-  return errnoCode(cause) || (error instanceof InterlockError ? (error.options.detail ?? error.code) : error instanceof Error ? error.name : 'unknown');
+  return errnoCode(cause) || (cause instanceof InterlockError ? (cause.options.detail ?? cause.code) : cause instanceof Error ? cause.message : 'unknown');
 }

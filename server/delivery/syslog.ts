@@ -1,8 +1,9 @@
 import { hostname } from 'node:os';
 import { isIP } from 'node:net';
-import { connect, type TLSSocket } from 'node:tls';
+import { connect } from 'node:tls';
 import { InterlockError } from '../../resources/outcome/error.ts';
 import type { OutboundTls } from './outbound-tls.ts';
+import { WatchedStream } from './watched-stream.ts';
 
 /** A message for a syslog server (RFC 5424, section 6). */
 export interface SyslogMessage {
@@ -34,37 +35,47 @@ export function formatSyslog({ facility, severity, atMs, msgId, text }: SyslogMe
 
 /**
  * Sends messages over TLS with octet counting (RFC 5425, section 4.3), and closes the connection. Syslog knows no acknowledgement,
- * but a receiver closes its side (section 4.4) when it has read everything up to the sender's end. Only then does this resolve: a
- * connection that is cut with something unread is reset.
+ * but a receiver that has read everything answers the sender's close_notify with its own (section 4.4). Only then does this resolve.
+ * Of a receiver that never does so, which an empty connection shows, the end of the connection has to be enough.
  *
  * @throws InterlockError `unavailable` unless the receiver has read it all
  */
-export async function sendSyslog({ address, tls, timeoutMs = 30_000 }: SyslogServer, messages: readonly string[], signal?: AbortSignal): Promise<void> {
-  const { host, port } = parseAddress(address);
-  const deadline = AbortSignal.timeout(timeoutMs);
+export async function sendSyslog(server: SyslogServer, messages: readonly string[], signal?: AbortSignal): Promise<void> {
+  const deadline = AbortSignal.timeout(server.timeoutMs ?? 30_000);
   const stop = signal === undefined ? deadline : AbortSignal.any([deadline, signal]);
-  let socket: TLSSocket | undefined;
-  const abort = (): void => void socket?.destroy(new Error('aborted'));
   try {
-    await new Promise<void>((resolve, reject) => {
-      stop.throwIfAborted();
-      stop.addEventListener('abort', abort, { once: true });
-      const opened = (socket = connect({ host, port, secureContext: tls(), ...(isIP(host) === 0 ? { servername: host } : {}) }));
-      let finished = false;
-      opened.on('error', reject);
-      opened.on('close', () => reject(new Error('closed early')));
-      opened.once('secureConnect', () => {
-        opened.once('finish', () => (finished = true));
-        opened.end(Buffer.concat(messages.map(frame)));
-      });
-      opened.once('end', () => (finished ? resolve() : reject(new Error('closed early'))));
-      opened.resume();
-    });
+    if ((await exchange(server, Buffer.concat(messages.map(frame)), stop)) === 'notified') return;
+    if ((await exchange(server, Buffer.alloc(0), stop)) === 'notified') throw new Error('cut off');
   } catch (cause) {
     throw new InterlockError('unavailable', { cause });
+  }
+}
+
+/** Connects, writes, ends. @returns how the receiver ended: with a close_notify, or just so */
+async function exchange({ address, tls }: SyslogServer, bytes: Buffer, stop: AbortSignal): Promise<'notified' | 'ended'> {
+  const { host, port } = parseAddress(address);
+  stop.throwIfAborted();
+  const carrier = new WatchedStream(host, port);
+  const socket = connect({ socket: carrier, secureContext: tls(), host, ...(isIP(host) === 0 ? { servername: host } : {}) });
+  const abort = (): void => void socket.destroy(new Error('aborted'));
+  stop.addEventListener('abort', abort, { once: true });
+  try {
+    return await new Promise((resolve, reject) => {
+      let finished = false;
+      carrier.on('error', reject);
+      socket.on('error', reject);
+      socket.on('close', () => reject(new Error('closed early')));
+      socket.once('secureConnect', () => {
+        socket.once('finish', () => (finished = true));
+        socket.end(bytes);
+      });
+      socket.once('end', () => (finished ? resolve(carrier.endedByAlert ? 'notified' : 'ended') : reject(new Error('closed early'))));
+      socket.resume();
+    });
   } finally {
     stop.removeEventListener('abort', abort);
-    socket?.destroy();
+    socket.destroy();
+    carrier.destroy();
   }
 }
 

@@ -35,6 +35,7 @@ export const indexes: readonly IndexRow[] = [
   { database: 'app', collection: 'alerts', keys: { untold: 1 }, options: { partialFilterExpression: { untold: true } }, why: 'Alerts whose notices a crash prevented.' },
   { database: 'app', collection: 'alerts', keys: { purgeAt: 1 }, options: { expireAfterSeconds: 0, partialFilterExpression: { purgeAt: { $exists: true } } }, why: 'Acknowledged alerts go away after six years.' },
   { database: 'app', collection: 'alert_familiar', keys: { last: 1 }, options: { expireAfterSeconds: 400 * 86_400 }, why: 'Devices and networks of people who no longer sign in are forgotten.' },
+  { database: 'app', collection: 'atna_positions', keys: { repository: 1 }, why: 'How far a repository has each stream of the audit trail.' },
   { database: 'app', collection: 'deliveries', keys: { target: 1, state: 1, _id: 1 }, why: 'Notices that wait for a target, in their order.' },
   { database: 'app', collection: 'deliveries', keys: { purgeAt: 1 }, options: { expireAfterSeconds: 0, partialFilterExpression: { purgeAt: { $exists: true } } }, why: 'Notices that were given up go away.' },
   { database: 'app', collection: 'clients', why: 'Registered OAuth clients, read by id.' },

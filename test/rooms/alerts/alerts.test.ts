@@ -12,7 +12,7 @@ import type { Target } from '../../../server/delivery/queue.ts';
 import { silentLog } from '../../../server/observe/log.ts';
 import { testMongo, type TestMongo } from '../../support/mongo.ts';
 import { recordOf, site, tenant, testKeyring } from '../audit/support.ts';
-import { syslogReceiver, trusting, until } from '../delivery/receivers.ts';
+import { closeReceivers, syslogReceiver, trusting, until } from '../delivery/receivers.ts';
 
 let mongo: TestMongo;
 let keys: Awaited<ReturnType<typeof testKeyring>>;
@@ -35,6 +35,7 @@ afterEach(async () => {
   await mongo.app.collection('alerts').deleteMany({});
 });
 afterAll(async () => {
+  await closeReceivers();
   await trail.close();
   await mongo.drop();
   keys.close();
@@ -221,7 +222,7 @@ describe('an alert', () => {
     const alerts = await open();
     alerts.signal('audit-unavailable', '');
     await alerts.settled();
-    const [{ id }] = (await alerts.register.list(true)) as [{ id: string }];
+    const { id } = (await alerts.register.list(true))[0]!;
     const auditor = person('user-20', { role: 'auditor' });
     await expect(alerts.register.acknowledge(id, auditor, ' ', 'r')).rejects.toMatchObject({ code: 'request-invalid' });
     await expect(alerts.register.acknowledge('0'.repeat(20), auditor, 'x', 'r')).rejects.toMatchObject({ code: 'not-found' });

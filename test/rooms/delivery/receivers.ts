@@ -2,10 +2,11 @@ import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import type { IncomingHttpHeaders } from 'node:http';
 import { createServer as createHttps } from 'node:https';
-import type { AddressInfo, Socket } from 'node:net';
+import type { AddressInfo } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createServer as createTls, type TLSSocket } from 'node:tls';
+import { createServer as createTls, TLSSocket } from 'node:tls';
 import { outboundTls, type OutboundTls } from '../../../server/delivery/outbound-tls.ts';
 import { createAuthority, issueCertificate } from '../../../server/pki/certificate.ts';
 
@@ -28,6 +29,13 @@ export function showing(): { readonly tls: OutboundTls; remove(): void } {
   return { tls: outboundTls({ ca: [authority.certificatePem], clientCertificate: () => files }), remove: () => rmSync(directory, { recursive: true }) };
 }
 
+/** Receivers that are open; a test that fails leaves some. */
+const open = new Set<Receiver>();
+
+export async function closeReceivers(): Promise<void> {
+  for (const receiver of open) await receiver.close();
+}
+
 interface Receiver {
   readonly port: number;
   /** Ends it; a new one may listen on the same port. */
@@ -43,15 +51,19 @@ export interface SyslogReceiver extends Receiver {
   cutAfter: number | undefined;
 }
 
-/** A syslog receiver over TLS, which reads frames by their octet counts (RFC 5425, section 4.3) byte by byte as they come. */
-export async function syslogReceiver({ port = 0, clientCertificates = false } = {}): Promise<SyslogReceiver> {
-  const sockets = new Set<Socket>();
+/**
+ * A syslog receiver over TLS, which reads frames by their octet counts (RFC 5425, section 4.3), however they come.
+ * @param silent it ends connections without a close_notify, as some receivers do
+ */
+export async function syslogReceiver({ port = 0, clientCertificates = false, silent = false, version }: { port?: number; clientCertificates?: boolean; silent?: boolean; version?: 'TLSv1.2' | 'TLSv1.3' } = {}): Promise<SyslogReceiver> {
+  const sockets = new Set<Duplex>();
   const messages: string[] = [];
   const clients: (string | undefined)[] = [];
-  const server = createTls({ cert: identity.certificatePem, key: identity.keyPem, ca: authority.certificatePem, requestCert: clientCertificates, rejectUnauthorized: clientCertificates }, (socket: TLSSocket) => {
-    clients.push(clientCertificates ? socket.getPeerX509Certificate()?.toLegacyObject().subject.CN as string | undefined : undefined);
+  const server = createTls({ allowHalfOpen: silent, maxVersion: version ?? 'TLSv1.3', cert: identity.certificatePem, key: identity.keyPem, ca: authority.certificatePem, requestCert: clientCertificates, rejectUnauthorized: clientCertificates }, (socket: TLSSocket) => {
+    clients.push(clientCertificates ? commonNameOf(socket) : undefined);
     let buffered: Buffer = Buffer.alloc(0);
     socket.on('error', () => undefined);
+    if (silent) socket.on('end', () => socket.destroy());
     socket.on('data', (chunk: Buffer) => {
       buffered = Buffer.concat([buffered, chunk]);
       for (;;) {
@@ -73,7 +85,8 @@ export async function syslogReceiver({ port = 0, clientCertificates = false } = 
   server.on('tlsClientError', () => undefined);
   server.listen(port, '127.0.0.1');
   await once(server, 'listening');
-  const receiver: SyslogReceiver = { port: (server.address() as AddressInfo).port, messages, clients, cutAfter: undefined, close: async () => closed(server, sockets) };
+  const receiver: SyslogReceiver = { port: (server.address() as AddressInfo).port, messages, clients, cutAfter: undefined, close: async () => closed(receiver, server, sockets) };
+  open.add(receiver);
   return receiver;
 }
 
@@ -85,13 +98,13 @@ export interface HttpsReceiver extends Receiver {
 
 /** An HTTPS server that keeps what is posted. */
 export async function httpsReceiver({ port = 0, clientCertificates = false } = {}): Promise<HttpsReceiver> {
-  const sockets = new Set<Socket>();
+  const sockets = new Set<Duplex>();
   const server = createHttps({ cert: identity.certificatePem, key: identity.keyPem, ca: authority.certificatePem, requestCert: clientCertificates, rejectUnauthorized: clientCertificates }, (request, response) => {
     const chunks: Buffer[] = [];
     request.on('data', (chunk: Buffer) => chunks.push(chunk));
     request.on('end', () => {
       const body = Buffer.concat(chunks).toString();
-      const client = clientCertificates ? ((request.socket as TLSSocket).getPeerX509Certificate()?.toLegacyObject().subject.CN as string | undefined) : undefined;
+      const client = clientCertificates && request.socket instanceof TLSSocket ? commonNameOf(request.socket) : undefined;
       receiver.requests.push({ path: request.url ?? '', headers: request.headers, body, client });
       const { status, headers = {}, body: answer = '' } = receiver.answer({ path: request.url ?? '', body });
       response.writeHead(status, headers).end(answer);
@@ -100,11 +113,17 @@ export async function httpsReceiver({ port = 0, clientCertificates = false } = {
   server.on('connection', (socket) => sockets.add(socket.once('close', () => sockets.delete(socket))));
   server.listen(port, '127.0.0.1');
   await once(server, 'listening');
-  const receiver: HttpsReceiver = { port: (server.address() as AddressInfo).port, requests: [], answer: () => ({ status: 204 }), close: async () => closed(server, sockets) };
+  const receiver: HttpsReceiver = { port: (server.address() as AddressInfo).port, requests: [], answer: () => ({ status: 204 }), close: async () => closed(receiver, server, sockets) };
+  open.add(receiver);
   return receiver;
 }
 
-async function closed(server: { close(callback: () => void): unknown }, sockets: ReadonlySet<Socket>): Promise<void> {
+function commonNameOf(socket: TLSSocket): string | undefined {
+  return socket.getPeerX509Certificate()?.toLegacyObject().subject.CN as string | undefined;
+}
+
+async function closed(receiver: Receiver, server: { close(callback: () => void): unknown }, sockets: ReadonlySet<Duplex>): Promise<void> {
+  if (!open.delete(receiver)) return;
   const done = new Promise<void>((resolve) => server.close(() => resolve()));
   for (const socket of sockets) socket.destroy();
   await done;

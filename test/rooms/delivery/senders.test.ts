@@ -5,14 +5,14 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { formatSyslog, parseAddress, sendSyslog } from '../../../server/delivery/syslog.ts';
 import { webhookSecretFile, webhookTarget } from '../../../server/delivery/webhook.ts';
-import { distrusting, httpsReceiver, showing, syslogReceiver, trusting, type HttpsReceiver, type SyslogReceiver } from './receivers.ts';
+import { closeReceivers, distrusting, httpsReceiver, showing, syslogReceiver, trusting, type HttpsReceiver, type SyslogReceiver } from './receivers.ts';
 
 const unstopped = new AbortController().signal;
 
 describe('syslog over TLS', () => {
   let receiver: SyslogReceiver;
   beforeAll(async () => void (receiver = await syslogReceiver()));
-  afterAll(async () => receiver.close());
+  afterAll(closeReceivers);
   afterEach(() => {
     receiver.messages.length = 0;
     receiver.cutAfter = undefined;
@@ -32,10 +32,24 @@ describe('syslog over TLS', () => {
     expect(receiver.messages).toEqual(messages);
   });
 
-  test.each([[5_000, 1_000], [20_000, 3]])('a connection that is cut before everything is read is a failure: %i messages, %i read', async (count, read) => {
+  test.each([[2, 1], [10, 5], [200, 199], [5_000, 1_000], [20_000, 3]])('a connection that is cut before everything is read is a failure: %i messages, %i read', async (count, read) => {
     receiver.cutAfter = read;
     await expect(sendSyslog({ address: address(), tls: trusting }, Array.from({ length: count }, (_, index) => `message ${index} ${'x'.repeat(500)}`))).rejects.toMatchObject({ code: 'unavailable' });
     expect(receiver.messages).toHaveLength(read);
+  });
+
+  test.each([['TLSv1.2', false, 1], ['TLSv1.3', false, 1], ['TLSv1.2', true, 2], ['TLSv1.3', true, 2]] as const)('%s, receiver without close_notify: %j', async (version, silent, connections) => {
+    const other = await syslogReceiver({ version, silent });
+    const messages = Array.from({ length: 100 }, (_, index) => `message ${index}`);
+    await sendSyslog({ address: `localhost:${other.port}`, tls: trusting }, messages);
+    expect(other.messages).toEqual(messages);
+    // What the end of the first means is found out by a second, which is empty.
+    expect(other.clients).toHaveLength(connections);
+    other.cutAfter = 150;
+    const cut = sendSyslog({ address: `localhost:${other.port}`, tls: trusting }, messages);
+    if (!silent) await expect(cut).rejects.toMatchObject({ code: 'unavailable' });
+    else await cut.catch(() => undefined);
+    expect(other.messages).toHaveLength(150);
   });
 
   test('a certificate of an unknown authority, or for another name, is not accepted, and nothing is sent', async () => {
@@ -74,7 +88,7 @@ describe('webhook', () => {
   const keysDir = mkdtempSync(join(tmpdir(), 'interlock-keys-'));
   beforeAll(async () => void (receiver = await httpsReceiver()));
   afterAll(async () => {
-    await receiver.close();
+    await closeReceivers();
     rmSync(keysDir, { recursive: true });
   });
   const target = (tls = trusting) => webhookTarget({ url: `https://localhost:${receiver.port}/hook?tenant=1`, keysDir, tls, nowMs: () => 1_767_323_045_678 });
