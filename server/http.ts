@@ -5,6 +5,7 @@ import { RateLimiterMemory, RateLimiterRes } from 'rate-limiter-flexible';
 import { InterlockError } from '../resources/outcome/error.ts';
 import { contextFromToken, purposesIn } from './access/grants.ts';
 import type { TokenFacts } from './access/context.ts';
+import { atPresent } from './access/standing.ts';
 import type { Auth } from './auth/auth.ts';
 import { authenticate, dpopToken } from './auth/passport.ts';
 import { commandEndpoint } from './cli/endpoint.ts';
@@ -66,8 +67,7 @@ export function createHttpServer(services: Services): Server {
         await limit(limiter, facts.clientId);
         const purposeOfUse = request.get('x-purpose-of-use');
         const context = contextFromToken(facts, { requestId, ...where(request.socket.remoteAddress, request.get('user-agent')), ...(purposeOfUse === undefined ? {} : { purposeOfUse: purposesIn(purposeOfUse) }) });
-        const broken = services.breakGlass === undefined ? context : await services.breakGlass.apply(context);
-        return services.ownPatients === undefined ? broken : services.ownPatients.confine(broken);
+        return atPresent(context, services);
       },
       recordUnauthenticated: async ({ requestId, address, userAgent, method }, error) => {
         const code = error instanceof InterlockError ? error.code : 'internal';

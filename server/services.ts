@@ -133,7 +133,7 @@ export async function openServices(options: ServicesOptions): Promise<Services> 
     const partners = new PartnerRegistry({ connection: mongo.app, keyring, audit: async (record) => audit.record(record), isRevoked: (serial) => pki.isRevoked(serial) });
     const terminology = new TerminologyService(store);
     const consents = new ConsentRegistry({ store, values, nowMs, otherwise: config.consentDefault, organizations: new Map(config.consentOrganizations) });
-    const breakGlass = new BreakGlass({ app: mongo.app, keyring, audit, nowMs, onAlert: async () => alerts.flush() });
+    const breakGlass = new BreakGlass({ app: mongo.app, keyring, audit, nowMs, maxSignInAgeMs: config.breakGlassSignInAgeS * 1000, onAlert: async () => alerts.flush() });
     const guard: GuardServices = { store, consents, breakGlass, audit, auditEvents: auditReader, nowMs, values, terminology, integrity: config.referenceIntegrity, ownPatients: new OwnPatients({ store, nowMs, values }) };
     const auth = opened(await createAuth({ app: mongo.app, keyring, audit, guard, issuer: `${config.baseUrl}/oauth2`, fhirBaseUrl, log, nowMs, lifetimes: lifetimesOf(config), ownClients: docsClient(config.baseUrl), ...(config.ssoFile === undefined ? {} : { sso: readSsoFile(config.ssoFile) }), keySets: { allowedHosts: config.jwksHosts, allowInsecureLoopback: config.allowInsecureJwks, ca: [pki.caPem] }, requireDpopNonce: config.requireDpopNonce, maxPendingClients: config.maxPendingClients, pki, partnerOf: async (socket) => partnerNameOf(pki, socket) }), async (part) => part.close());
     const channels = opened(

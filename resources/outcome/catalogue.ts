@@ -11,6 +11,7 @@ export const catalogue = {
   'search-unsupported': { status: 400, issue: 'not-supported', text: 'A search parameter is not supported.' },
   'criteria-required': { status: 412, issue: 'required', text: 'A conditional interaction needs at least one known search criterion with a value.' },
   'login-required': { status: 401, issue: 'login', text: 'Sign in or send an access token.' },
+  'sign-in-too-old': { status: 401, issue: 'login', text: 'This needs a sign-in with both factors that is not long ago; sign in again.' },
   'token-invalid': { status: 401, issue: 'login', text: 'The access token is unknown, expired or revoked.' },
   'credentials-invalid': { status: 401, issue: 'login', text: 'User name, password, code or client credentials are not right.' },
   'grant-refused': { status: 400, issue: 'forbidden', text: 'The authorization server refused this request.' },

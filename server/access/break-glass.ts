@@ -27,6 +27,8 @@ export interface BreakGlassOptions {
   readonly keyring: Keyring;
   readonly audit: Pick<AuditTrail, 'record'>;
   readonly nowMs: () => number;
+  /** How long ago the person may have signed in with both factors; 15 minutes unless told otherwise. */
+  readonly maxSignInAgeMs?: number;
   /** Takes alerts to whoever has to know. It is told before the access is given. */
   readonly onAlert: (alert: BreakGlassAlert) => Promise<void> | void;
 }
@@ -38,6 +40,9 @@ interface Row {
   readonly version: number;
   readonly sealed: Buffer;
 }
+
+/** What people are told wherever they have emergency access. */
+export const emergencyBanner = 'Emergency access: every access is recorded as such and will be reviewed.';
 
 const maxMinutes = 60;
 const maxActive = 1_000;
@@ -61,12 +66,13 @@ export class BreakGlass {
 
   /**
    * Gives a caller a patient's record.
-   * @throws InterlockError `forbidden` for who may not; `request-invalid` without a reason, an emergency, or for longer than an hour
+   * @throws InterlockError `forbidden` for who may not; `sign-in-too-old` with the challenge of RFC 9470; `request-invalid` without a reason, an emergency, or for longer than an hour
    */
   async begin(context: AccessContext, asked: { readonly patient: string; readonly reason: string; readonly purpose: string; readonly minutes: number }): Promise<Breaking> {
     const { actor } = context;
     if (actor.kind !== 'user' || actor.clientId === undefined) throw new InterlockError('forbidden', { rule: 'break-glass: only people break the glass' });
     if (roleOf(actor.role ?? '')?.breaksGlass !== true) throw new InterlockError('forbidden', { rule: `role: ${actor.role ?? 'none'} may not break the glass` });
+    this.#assertFresh(context);
     if (!emergencies.has(asked.purpose)) throw new InterlockError('request-invalid', { detail: 'The purpose of use must be BTG or ETREAT.' });
     if (asked.reason.trim().length < 10 || asked.reason.length > 2_000) throw new InterlockError('request-invalid', { detail: 'A reason of 10 to 2,000 characters is required.' });
     if (!(asked.minutes >= 1 && asked.minutes <= maxMinutes)) throw new InterlockError('request-invalid', { detail: `The time is 1 to ${maxMinutes} minutes.` });
@@ -80,6 +86,18 @@ export class BreakGlass {
     await this.#options.onAlert({ id: breaking.id, atMs });
     this.#readAt = -Infinity;
     return breaking;
+  }
+
+  /** What a person has at present in an app, by emergencies. */
+  async of(person: string, client: string): Promise<readonly BrokenGlass[]> {
+    return (await this.#current()).filter((one) => one.person === person && one.client === client);
+  }
+
+  /** When the first of a person's emergencies in an app ends, as it was known a second ago at most to who has just asked {@link of}. */
+  untilMs(person: string, client: string): number | undefined {
+    const nowMs = this.#options.nowMs();
+    const ends = this.#active.flatMap((one) => (one.person === person && one.client === client && one.untilMs > nowMs ? [one.untilMs] : []));
+    return ends.length === 0 ? undefined : Math.min(...ends);
   }
 
   /** Ends what the caller began for a patient; 0 if there was nothing. */
@@ -116,15 +134,17 @@ export class BreakGlass {
   /**
    * Closes a review.
    * @param reviewer user name or id, never that of the person who broke the glass
+   * @param persons ids of the accounts that are the reviewer's, whatever they are called now
    * @throws InterlockError `not-found`, `forbidden` for the same person, `request-invalid` without a note
    */
-  async review(id: string, reviewer: AuditActor, note: string, requestId: string): Promise<void> {
+  async review(id: string, reviewer: AuditActor, note: string, requestId: string, persons: readonly string[] = []): Promise<void> {
     if (note.trim().length === 0 || note.length > 2_000) throw new InterlockError('request-invalid', { detail: 'A note of up to 2,000 characters is required.' });
     const row = await this.#rows.findOne({ _id: id }, { promoteBuffers: true });
     if (row === null) throw new InterlockError('not-found');
     const breaking = await this.#open(row);
     const facts = { at: this.#options.nowMs(), kind: 'command', interaction: 'break-glass-review', action: 'U', requestId, actor: reviewer, patients: [breaking.patient] } as const;
-    if ([reviewer.id, reviewer.display].some((name) => name !== undefined && (name === breaking.person || name === breaking.personName))) {
+    const own = [breaking.person, breaking.personName].flatMap((name) => (name === undefined ? [] : [normal(name)]));
+    if ([reviewer.id, reviewer.display, ...persons].some((name) => name !== undefined && own.includes(normal(name)))) {
       await this.#options.audit.record({ ...facts, outcome: '4', error: 'forbidden', rule: 'break-glass: nobody reviews the own access' });
       throw new InterlockError('forbidden', { detail: 'Somebody else must review it.', rule: 'break-glass: nobody reviews the own access' });
     }
@@ -134,6 +154,16 @@ export class BreakGlass {
 
   get #rows() {
     return this.#options.app.collection<Row>('break_glass');
+  }
+
+  /** A screen that somebody left open breaks no glass (https://www.rfc-editor.org/rfc/rfc9470). */
+  #assertFresh({ signedIn }: AccessContext): void {
+    const { nowMs, maxSignInAgeMs = 900_000 } = this.#options;
+    if (signedIn?.amr.includes('mfa') === true && nowMs() - signedIn.atMs <= maxSignInAgeMs) return;
+    throw new InterlockError('sign-in-too-old', {
+      rule: 'break-glass: the second factor is not fresh',
+      challenge: `Bearer error="insufficient_user_authentication", error_description="Sign in again with both factors", max_age="${Math.floor(maxSignInAgeMs / 1000)}"`,
+    });
   }
 
   async #current(): Promise<readonly Breaking[]> {
@@ -177,6 +207,10 @@ export function underBrokenGlass<T extends Pick<AuditRecord, 'patients' | 'purpo
   const used = brokenGlass.find(({ patient }) => record.patients?.includes(patient) === true);
   if (used === undefined) return record;
   return { ...record, purposeOfUse: [...new Set(['BTG', used.purpose, ...(record.purposeOfUse ?? [])])], breakGlassReason: used.reason };
+}
+
+function normal(name: string): string {
+  return name.normalize('NFKC').trim().toLowerCase();
 }
 
 function isOf(breaking: Breaking, { actor }: AccessContext): boolean {

@@ -71,6 +71,14 @@ export interface AccessContext {
   /** The scopes that the caller's token was given, so that a refusal can be explained. */
   readonly scope?: string;
   readonly launch?: { readonly patient?: string; readonly encounter?: string };
+  readonly signedIn?: SignedIn;
+}
+
+/** When and how a person signed in last, in the session that the token was granted in. */
+export interface SignedIn {
+  readonly atMs: number;
+  /** RFC 8176; `mfa` among them with both factors. */
+  readonly amr: readonly string[];
 }
 
 /** What a verified access token says; the access room turns it into an {@link AccessContext}. */
@@ -93,4 +101,6 @@ export interface TokenFacts {
   readonly purposeOfUse?: readonly string[];
   readonly launch?: { readonly id?: string; readonly patient?: string; readonly encounter?: string };
   readonly expiresAtMs: number;
+  /** Absent for backend services, and once the session is over. */
+  readonly signedIn?: SignedIn;
 }

@@ -44,6 +44,7 @@ export function contextFromToken(token: TokenFacts, request: RequestFacts): Acce
     scope: token.scope,
     ...(masks === undefined ? {} : { masks }),
     ...(token.launch === undefined ? {} : { launch: token.launch }),
+    ...(token.signedIn === undefined ? {} : { signedIn: token.signedIn }),
   };
 }
 

@@ -109,7 +109,7 @@ export async function createAuth(options: AuthOptions): Promise<Auth> {
   const apps = new AppAccess({ rows, lifetimeS: lifetimes.grantS, nowMs });
   const authorizations = new Authorizations({ fhirBaseUrl, rows, launches, apps, ownClients: new Set(ownClients.keys()) });
   const dpop = { nonceSecret: keyring.mac('oauth-token', ['DPoP nonce'], 32), requireNonce: options.requireDpopNonce ?? false };
-  const provider = createProvider({ issuer, fhirBaseUrl, rows, clients, people, launches, authorizations, keys: await serverKeys(rows), lifetimes, keySets, dpop, ...(options.pki === undefined ? {} : { pki: options.pki }) });
+  const provider = createProvider({ issuer, fhirBaseUrl, rows, clients, people, launches, authorizations, keys: await serverKeys(rows), lifetimes, keySets, dpop, ...(options.guard.breakGlass === undefined ? {} : { breakGlass: options.guard.breakGlass }), ...(options.pki === undefined ? {} : { pki: options.pki }) });
   const proofs = new DpopProofs({ rows, ...dpop, nowMs });
   const tokens = new BearerTokens({ app, provider, rows, clients, people, launches, proofs, apps, log, nowMs });
   const authenticateBearer = (token: string, presentation?: Presentation): Promise<TokenFacts> => tokens.authenticate(token, presentation);

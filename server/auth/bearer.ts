@@ -145,6 +145,7 @@ export class BearerTokens {
           ...(typeof patient === 'string' ? { patient } : {}),
           ...(typeof encounter === 'string' ? { encounter } : {}),
         },
+        ...(session?.loginTs === undefined || session.accountId !== user.id ? {} : { signedIn: { atMs: session.loginTs * 1000, amr: session.amr ?? [] } }),
       },
       binding,
       untilMs: Math.min(common.expiresAtMs, (session?.exp ?? token.exp) * 1000),

@@ -1,5 +1,6 @@
 import { Provider, errors, interactionPolicy, type Client, type Configuration, type KoaContextWithOIDC } from 'oidc-provider';
 import type { Pki } from '../pki/pki.ts';
+import { emergencyBanner, type BreakGlass } from '../access/break-glass.ts';
 import { coveredScopes, type Scope } from '../access/scopes.ts';
 import { createAdapter, type OAuthRows } from './adapter.ts';
 import { plainScopes, type Authorizations } from './authorization.ts';
@@ -39,6 +40,7 @@ export interface ProviderOptions {
   readonly keys: ServerKeys;
   readonly lifetimes: Lifetimes;
   readonly keySets: KeySets;
+  readonly breakGlass?: Pick<BreakGlass, 'of' | 'untilMs'>;
   readonly dpop: { readonly nonceSecret: Buffer; readonly requireNonce: boolean };
   /** Whose client certificates count; see {@link mtlsFeature}. */
   readonly pki?: Pick<Pki, 'isRevoked'>;
@@ -147,7 +149,8 @@ export function createProvider(options: ProviderOptions): Provider {
     // No cookies or other ambient credentials count here, so any page may call for a public client.
     clientBasedCORS: (_ctx, origin, client) => client.clientAuthMethod === 'none' && origin !== 'null',
     ttl: {
-      AccessToken: lifetimes.appTokenS,
+      // What is issued in an emergency ends with it, so that the app learns of the end.
+      AccessToken: (_ctx, token) => Math.min(lifetimes.appTokenS, Math.max(1, Math.floor(((options.breakGlass?.untilMs(token.accountId, token.clientId!) ?? Infinity) - Date.now()) / 1000))),
       ClientCredentials: lifetimes.backendTokenS,
       AuthorizationCode: 60,
       IdToken: lifetimes.appTokenS,
@@ -169,9 +172,14 @@ export function createProvider(options: ProviderOptions): Provider {
   followKeySets(provider, options.keySets);
   // SMART wants the launch context beside the access token, where the library puts nothing.
   provider.use(async (ctx, next) => {
+    // Lifetimes are decided without waiting.
+    if (ctx.path.endsWith('/token')) await options.breakGlass?.of('', '');
     await next();
     const { oidc } = ctx as unknown as Partial<KoaContextWithOIDC>;
-    const extra = oidc?.route === 'token' && ctx.status === 200 ? oidc.entities.AccessToken?.extra : undefined;
+    const token = oidc?.route === 'token' && ctx.status === 200 ? oidc.entities.AccessToken : undefined;
+    const broken = token === undefined ? [] : ((await options.breakGlass?.of(token.accountId, token.clientId!)) ?? []);
+    if (broken.length > 0) ctx.body = { ...(ctx.body as object), emergency_access: broken.map(({ patient, untilMs }) => ({ patient, until: new Date(untilMs).toISOString() })), emergency_banner: emergencyBanner };
+    const { extra } = token ?? {};
     if (extra !== undefined) ctx.body = { ...(ctx.body as object), ...Object.fromEntries(contextParameterNames.flatMap((name) => (extra[name] === undefined ? [] : [[name, extra[name]]]))) };
   });
   const prototype = provider.Client.prototype;

@@ -3,6 +3,7 @@ import type { TokenFacts } from '../access/context.ts';
 import { contextFromToken } from '../access/grants.ts';
 import { GuardedRepository, type GuardServices } from '../access/guard.ts';
 import type { ResourceScope } from '../access/scopes.ts';
+import { atPresent } from '../access/standing.ts';
 import { parseSearch } from '../search/parse.ts';
 import type { ResourceJson, StoredVersion } from '../storage/contract.ts';
 import type { RequestFacts } from './audit.ts';
@@ -68,7 +69,7 @@ export class PersonalRecords {
 
   /** A patient whom the person may see. @throws InterlockError `forbidden`, `not-found`, `deleted` */
   async patient(asker: Asker, id: string): Promise<Choosable> {
-    const repository = this.#as(asker, 'user/Patient.r patient/Patient.r', { patient: id });
+    const repository = await this.#as(asker, 'user/Patient.r patient/Patient.r', { patient: id });
     return patientLine(await repository.read('Patient', id));
   }
 
@@ -79,7 +80,7 @@ export class PersonalRecords {
 
   /** An encounter of this patient that the person may see. @throws InterlockError `forbidden`, `not-found`, `deleted` */
   async encounter(asker: Asker, patient: string, id: string): Promise<Choosable> {
-    const version = await this.#as(asker, 'patient/Encounter.r', { patient }).read('Encounter', id);
+    const version = await (await this.#as(asker, 'patient/Encounter.r', { patient })).read('Encounter', id);
     if (!version.patients().includes(patient)) throw new InterlockError('not-found');
     return encounterLine(version);
   }
@@ -88,7 +89,7 @@ export class PersonalRecords {
   async count(asker: Asker, scope: ResourceScope, patient: string | undefined): Promise<Count> {
     const at = scope.text.indexOf('?');
     const searching = `${scope.level}/${scope.type}.rs${at < 0 ? '' : scope.text.slice(at)}`;
-    const repository = this.#as(asker, searching, patient === undefined ? {} : { patient });
+    const repository = await this.#as(asker, searching, patient === undefined ? {} : { patient });
     if (repository.context.grants.length === 0) return 'not-permitted';
     const asked = parseSearch(scope.type === '*' ? undefined : scope.type, [['_summary', 'count']], { strict: true });
     try {
@@ -104,14 +105,14 @@ export class PersonalRecords {
   async #search(asker: Asker, scope: string, launch: NonNullable<TokenFacts['launch']>, type: string, pairs: readonly (readonly [string, string])[], line: (version: StoredVersion) => Choosable): Promise<Found> {
     const asked = parseSearch(type, [...pairs, ['_count', String(maxOffered + 1)], ['_total', 'none']], { strict: true });
     const query = new URLSearchParams(pairs.map(([name, value]): [string, string] => [name, value])).toString();
-    const { matches } = await this.#as(asker, scope, launch).search(asked, query);
+    const { matches } = await (await this.#as(asker, scope, launch)).search(asked, query);
     return { matches: matches.slice(0, maxOffered).map(line), isCut: matches.length > maxOffered };
   }
 
-  #as({ person, client, facts }: Asker, scope: string, launch: NonNullable<TokenFacts['launch']>): GuardedRepository {
+  async #as({ person, client, facts }: Asker, scope: string, launch: NonNullable<TokenFacts['launch']>): Promise<GuardedRepository> {
     const { id, username, role, fhirUser, proxyFor } = person;
     const token: TokenFacts = { ...client, scope, user: { id, username, role, ...(fhirUser === undefined ? {} : { fhirUser }), ...(proxyFor === undefined ? {} : { proxyFor }) }, launch, expiresAtMs: this.#guard.nowMs() };
-    return new GuardedRepository(this.#guard, contextFromToken(token, facts));
+    return new GuardedRepository(this.#guard, await atPresent(contextFromToken(token, facts), this.#guard));
   }
 }
 

@@ -94,6 +94,7 @@ export const options = {
   inboxRetentionS: integer(hourS, 365 * dayS, 30 * dayS, 'How long the inbox keeps the content of messages that are in the record. What tells a repetition, and its answer, stays.'),
   appTokenLifetimeS: integer(minuteS, 15 * minuteS, 15 * minuteS, 'Access tokens of people\'s apps.'),
   backendTokenLifetimeS: integer(minuteS, 5 * minuteS, 5 * minuteS, 'Access tokens of backend services.'),
+  breakGlassSignInAgeS: integer(minuteS, 12 * hourS, 15 * minuteS, 'How long ago, at most, a person who asks for emergency access signed in with both factors.'),
   refreshTokenLifetimeS: integer(hourS, 365 * dayS, 100 * dayS, 'Refresh tokens, from their last use.'),
   grantLifetimeS: integer(hourS, 365 * dayS, 365 * dayS, 'What a person allowed an app, at most.'),
   maxPendingClients: integer(0, 10_000, 100, 'Apps that registered themselves and wait for approval, at most.'),

@@ -1,5 +1,6 @@
 import { InterlockError } from '../../resources/outcome/error.ts';
 import { parseResource, assertValid } from '../../resources/validate/index.ts';
+import { emergencyBanner } from '../access/break-glass.ts';
 import { GuardedRepository } from '../access/guard.ts';
 import type { AccessContext } from '../access/context.ts';
 import { parseSearch } from '../search/parse.ts';
@@ -77,7 +78,7 @@ export async function handle(services: FhirServices, request: FhirRequest, conte
 
 /** While the glass is broken every answer says so (https://www.rfc-editor.org/rfc/rfc7234#section-5.5: 199, any other warning). */
 function withBanner(response: FhirResponse, { brokenGlass }: AccessContext): FhirResponse {
-  return brokenGlass === undefined ? response : { ...response, headers: { ...response.headers, Warning: '199 interlock "Emergency access: every access is recorded as such and will be reviewed"' } };
+  return brokenGlass === undefined ? response : { ...response, headers: { ...response.headers, Warning: `199 interlock "${emergencyBanner}"` } };
 }
 
 /** A Bundle's entry as a request of its own, under the same context. */

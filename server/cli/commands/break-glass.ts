@@ -18,9 +18,11 @@ export const breakGlassCommands: readonly Command[] = [
     summary: 'close the review of an emergency access; not by who broke the glass',
     args: ['<id>'],
     options: [{ flags: '--note <text>', description: 'what the review found', required: true }],
-    run: async ({ breakGlass }, input) => {
+    run: async ({ breakGlass, people }, input) => {
       const { operator } = input;
-      await breakGlass.review(input.args[0]!, { kind: 'operator', id: operator, display: operator.replace(/^operator:/, '') }, text(input, 'note')!, randomUUID());
+      const name = operator.replace(/^operator:/, '');
+      const persons = (await people.list()).flatMap(({ id, username }) => (username === name.normalize('NFKC').trim().toLowerCase() ? [id] : []));
+      await breakGlass.review(input.args[0]!, { kind: 'operator', id: operator, display: name }, text(input, 'note')!, randomUUID(), persons);
       return { lines: ['The review is closed.'], json: { id: input.args[0] } };
     },
   },

@@ -1,6 +1,24 @@
-import type { Enrolment } from '../../auth/people.ts';
+import type { Enrolment, NewPerson } from '../../auth/people.ts';
 import { assertSeparateDuties } from '../../access/roles.ts';
-import { flag, text, texts, type Command, type CommandResult } from '../command.ts';
+import { flag, text, texts, type Command, type CommandInput, type CommandResult } from '../command.ts';
+
+/** Who a person is in the record, and for whom they act. */
+const identityOptions = [
+  { flags: '--patient <id>', description: 'id of the Patient that the person is' },
+  { flags: '--related-person <id>', description: 'id of the RelatedPerson that the person is, who acts for patients' },
+  { flags: '--proxy-for <id>', description: 'id of a further Patient whose record the person may open; may be given several times', repeats: true },
+  { flags: '--practitioner <id>', description: 'id of the Practitioner that the person is' },
+] as const;
+
+function identityOf(input: CommandInput): Pick<NewPerson, 'patientId' | 'relatedPersonId' | 'proxyFor' | 'practitionerId'> {
+  const [patientId, relatedPersonId, practitionerId, proxyFor] = [text(input, 'patient'), text(input, 'relatedPerson'), text(input, 'practitioner'), texts(input, 'proxyFor')];
+  return {
+    ...(patientId === undefined ? {} : { patientId }),
+    ...(relatedPersonId === undefined ? {} : { relatedPersonId }),
+    ...(practitionerId === undefined ? {} : { practitionerId }),
+    ...(proxyFor.length === 0 ? {} : { proxyFor }),
+  };
+}
 
 /** People who may sign in. */
 export const userCommands: readonly Command[] = [
@@ -10,24 +28,18 @@ export const userCommands: readonly Command[] = [
     options: [
       { flags: '--username <name>', description: 'what the person signs in with', required: true },
       { flags: '--role <role>', description: 'physician, nurse, pharmacist, billing, patient, auditor, integration-admin, security-admin, or a role of INTERLOCK_ROLES_FILE', required: true },
-      { flags: '--patient <id>', description: 'id of the Patient that the person is' },
-      { flags: '--related-person <id>', description: 'id of the RelatedPerson that the person is, who acts for patients' },
-      { flags: '--proxy-for <id>', description: 'id of a further Patient whose record the person may open; may be given several times', repeats: true },
-      { flags: '--practitioner <id>', description: 'id of the Practitioner that the person is' },
+      ...identityOptions,
       { flags: '--password-stdin', description: 'read the password from standard input; else one is made and shown once' },
       { flags: '--totp-secret <base32>', description: 'use this TOTP secret instead of a new one' },
       { flags: '--set-up-later', description: 'the person chooses password and second factor at the first sign-in' },
     ],
     run: async ({ people }, input) => {
       assertSeparateDuties(input.operator, text(input, 'username')!, text(input, 'role')!);
-      const [patientId, practitionerId, totpSecret] = [text(input, 'patient'), text(input, 'practitioner'), text(input, 'totpSecret')];
+      const totpSecret = text(input, 'totpSecret');
       const enrolment = await people.addUser({
         username: text(input, 'username')!,
         role: text(input, 'role')!,
-        ...(text(input, 'relatedPerson') === undefined ? {} : { relatedPersonId: text(input, 'relatedPerson')! }),
-        ...(texts(input, 'proxyFor').length === 0 ? {} : { proxyFor: texts(input, 'proxyFor') }),
-        ...(patientId === undefined ? {} : { patientId }),
-        ...(practitionerId === undefined ? {} : { practitionerId }),
+        ...identityOf(input),
         ...(totpSecret === undefined ? {} : { totpSecret }),
         ...(flag(input, 'passwordStdin') ? { password: input.stdin ?? '' } : {}),
         ...(flag(input, 'setUpLater') ? { setUpLater: true } : {}),
@@ -86,17 +98,15 @@ export const userCommands: readonly Command[] = [
   },
   {
     name: 'user role',
-    summary: 'give a person another role; ends all sessions and tokens',
+    summary: 'give a person another role and place in the record; ends all sessions and tokens',
     args: ['<username>', '<role>'],
     options: [
-      { flags: '--patient <id>', description: 'id of the Patient that the person is' },
-      { flags: '--practitioner <id>', description: 'id of the Practitioner that the person is' },
+      ...identityOptions,
     ],
     run: async ({ people }, input) => {
       const [username, role] = [input.args[0]!, input.args[1]!];
       assertSeparateDuties(input.operator, username, role);
-      const [patientId, practitionerId] = [text(input, 'patient'), text(input, 'practitioner')];
-      const { id } = await people.setRole(username, { role, ...(patientId === undefined ? {} : { patientId }), ...(practitionerId === undefined ? {} : { practitionerId }) });
+      const { id } = await people.setRole(username, { role, ...identityOf(input) });
       return { lines: [`role ${role}`], json: { id, role } };
     },
   },

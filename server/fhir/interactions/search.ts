@@ -1,3 +1,4 @@
+import { emergencyBanner } from '../../access/break-glass.ts';
 import { bundleBytes, containedEntry, outcomeEntry, searchEntry, type BundleLink } from '../bundles.ts';
 import type { Exchange, FhirResponse } from '../exchange.ts';
 import { fhirJson } from '../responses.ts';
@@ -39,6 +40,7 @@ export async function search(exchange: Exchange): Promise<FhirResponse> {
   ];
   if (asked.ignored.length > 0) entries.push(outcomeEntry('Search parameters that this server does not know were ignored; see the self link.'));
   if (page.isIncludeCut) entries.push(outcomeEntry('More resources are to be included than a page takes; ask for fewer, or for smaller pages.'));
+  if (context.brokenGlass !== undefined) entries.push(outcomeEntry(emergencyBanner));
   const body = bundleBytes({ type: 'searchset', ...(page.total === undefined ? {} : { total: page.total }), links, entries });
   return { status: 200, headers: { 'Content-Type': fhirJson }, body };
 }

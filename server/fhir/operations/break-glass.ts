@@ -1,4 +1,5 @@
 import { InterlockError } from '../../../resources/outcome/error.ts';
+import { emergencyBanner } from '../../access/break-glass.ts';
 import type { Operation } from './operation.ts';
 import type { OperationInput } from './parameters.ts';
 import { parametersResponse } from './terminology.ts';
@@ -8,7 +9,7 @@ const patientParameter = { name: 'patient', type: 'Reference', isRequired: true,
 /** Gives the caller one patient's record in an emergency: docs/interactions/break-glass.md. */
 export const breakGlass: Operation = {
   name: 'break-glass',
-  definition: 'https://interlock.example/fhir/OperationDefinition/break-glass',
+  definition: 'urn:interlock:operation:break-glass',
   summary: 'Access to one patient\'s record in an emergency, for a while',
   levels: ['system'],
   types: [],
@@ -22,14 +23,14 @@ export const breakGlass: Operation = {
   async run({ services, context }, input) {
     if (services.breakGlass === undefined) throw new InterlockError('interaction-unsupported');
     const begun = await services.breakGlass.begin(context, { patient: patientOf(input), reason: input.text('reason')!, purpose: input.text('purpose')!, minutes: input.count('minutes') ?? 60 });
-    return parametersResponse([{ name: 'id', valueString: begun.id }, { name: 'until', valueInstant: new Date(begun.untilMs).toISOString() }, { name: 'banner', valueString: 'Emergency access: every access is recorded as such and will be reviewed.' }]);
+    return parametersResponse([{ name: 'id', valueString: begun.id }, { name: 'until', valueInstant: new Date(begun.untilMs).toISOString() }, { name: 'banner', valueString: emergencyBanner }]);
   },
 };
 
 /** Ends it before its time. */
 export const breakGlassEnd: Operation = {
   name: 'break-glass-end',
-  definition: 'https://interlock.example/fhir/OperationDefinition/break-glass-end',
+  definition: 'urn:interlock:operation:break-glass-end',
   summary: 'Ends access in an emergency',
   levels: ['system'],
   types: [],

@@ -34,7 +34,7 @@ beforeEach(() => {
 afterAll(() => fhir.close());
 
 const all: readonly Grant[] = [{ type: '*', permissions: new Set(['c', 'r', 'u', 's']) }];
-const person = (more: Partial<AccessContext['actor']> = {}, grants = all): AccessContext => ({ tenant, requestId: 'r', actor: { kind: 'user', id: 'u1', display: 'ann', role: 'physician', clientId: 'app', ...more }, grants, purposeOfUse: ['TREAT'] });
+const person = (more: Partial<AccessContext['actor']> = {}, grants = all): AccessContext => ({ tenant, requestId: 'r', actor: { kind: 'user', id: 'u1', display: 'ann', role: 'physician', clientId: 'app', ...more }, grants, purposeOfUse: ['TREAT'], signedIn: { atMs: nowMs - 60_000, amr: ['pwd', 'otp', 'mfa'] } });
 
 async function send(who: AccessContext, method: string, url: string, body?: unknown, services = { consents, breakGlass }): Promise<{ status: number; headers: Readonly<Record<string, string>>; json: Record<string, unknown>; error?: InterlockError }> {
   const { path, query } = splitUrl(url);
@@ -115,6 +115,22 @@ test.each([
   expect((await send(person(actor), 'GET', 'Observation/of-closed')).status).toBe(404);
 });
 
+test.each([
+  ['too long ago', { signedIn: { atMs: 0, amr: ['pwd', 'otp', 'mfa'] } }],
+  ['with one factor', { signedIn: { atMs: Number.MAX_SAFE_INTEGER, amr: ['pwd'] } }],
+] as const)('asks who signed in %s to sign in again, and how', async (_why, more) => {
+  const from = fhir.records.length;
+  const { status, error } = await send({ ...person(), ...more }, 'POST', '$break-glass', asked());
+  expect([status, error?.code, error?.options.challenge]).toEqual([401, 'sign-in-too-old', expect.stringContaining('error="insufficient_user_authentication"')]);
+  expect(fhir.records.slice(from).map(({ outcome, rule }) => [outcome, rule])).toEqual([['4', 'break-glass: the second factor is not fresh']]);
+});
+
+test('is told of in every page of a search', async () => {
+  await send(person(), 'POST', '$break-glass', asked());
+  const { json } = await send(person(), 'GET', 'Observation?_count=1');
+  expect((json['entry'] as { search: { mode: string }; resource: unknown }[]).filter(({ search }) => search.mode === 'outcome')).toEqual([expect.objectContaining({ resource: expect.objectContaining({ issue: [expect.objectContaining({ details: expect.objectContaining({ text: expect.stringContaining('Emergency access') }) })] }) })]);
+});
+
 test('is reviewed by somebody else; what is stored tells nothing', async () => {
   await send(person(), 'POST', '$break-glass', asked());
   const open = await breakGlass.list(true);
@@ -123,6 +139,8 @@ test('is reviewed by somebody else; what is stored tells nothing', async () => {
   expect(JSON.stringify(raw)).not.toMatch(/unconscious|closed|ann/);
   await expect(breakGlass.review(id, { kind: 'operator', id: 'operator:ann', display: 'ann' }, 'fine', 'r')).rejects.toMatchObject({ code: 'forbidden' });
   await expect(breakGlass.review(id, { kind: 'user', id: 'u1' }, 'fine', 'r')).rejects.toMatchObject({ code: 'forbidden' });
+  await expect(breakGlass.review(id, { kind: 'operator', id: 'operator:anna', display: 'anna' }, 'fine', 'r', ['u1'])).rejects.toMatchObject({ code: 'forbidden' });
+  await expect(breakGlass.review(id, { kind: 'operator', id: 'operator:Ann', display: 'Ann' }, 'fine', 'r', ['u9'])).rejects.toMatchObject({ code: 'forbidden' });
   await expect(breakGlass.review(id, { kind: 'operator', id: 'operator:eve', display: 'eve' }, ' ', 'r')).rejects.toMatchObject({ code: 'request-invalid' });
   await breakGlass.review(id, { kind: 'operator', id: 'operator:eve', display: 'eve' }, 'looked at the chart: justified', 'r');
   expect((await breakGlass.list(true)).map((one) => one.id)).not.toContain(id);

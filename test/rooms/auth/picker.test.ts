@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { setCustomRoles } from '../../../server/access/roles.ts';
 import { addPerson, authorizationUrl, Browser, redirectUri, signIn, startAuth, submit, type TestAuth } from './support.ts';
 
 let server: TestAuth;
@@ -68,4 +69,23 @@ test('a role without the right to see patients finds none, and that is recorded 
   expect(response.status).toBe(403);
   expect(await response.text()).not.toContain('MRN');
   expect(await server.records()).toContainEqual(expect.objectContaining({ interaction: 'search-type', outcome: '4', error: 'forbidden' }));
+});
+
+test('who is confined to patients in care finds, chooses and counts these alone', async () => {
+  setCustomRoles({ 'ward-nurse': { summary: 'Cares for own patients', purposes: ['TREAT'], rows: [{ types: ['Patient'], interactions: 'rs', compartment: 'care' }] } });
+  try {
+    const { store } = server.guard;
+    const team = { resourceType: 'CareTeam', id: 'team', status: 'active', subject: { reference: 'Patient/p-1' }, participant: [{ member: { reference: 'Practitioner/w-1' } }] };
+    const { audit } = await store.write(store.prepare(team, 'team'), (facts) => server.trail.prepare({ at: Date.now(), kind: 'rest', interaction: 'create', action: 'C', outcome: '0', requestId: 'fixture', actor: { kind: 'job', id: 'fixture' }, entities: [{ type: facts.type, id: facts.id }] }));
+    await server.trail.appendCommitted([audit]);
+    const browser = server.browser();
+    const { url } = await authorizationUrl(server, app, { scope: 'launch/patient user/Patient.rs' });
+    const shown = await signIn(browser, url, await addPerson(server, { role: 'ward-nurse', practitionerId: 'w-1' }));
+    const found = await submit(browser, shown, { name: 'Sam', decision: 'search' });
+    expect([...(await found.response.clone().text()).matchAll(/name="patient" value="([^"]+)"/g)].map(([, id]) => id)).toEqual(['p-1']);
+    expect((await submit(browser, found, { patient: 'p-2' })).response.status).toBe(403);
+    expect(await (await submit(browser, shown, { patient: 'p-1' })).response.text()).toMatch(/1 record/);
+  } finally {
+    setCustomRoles({});
+  }
 });

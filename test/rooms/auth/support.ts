@@ -7,7 +7,9 @@ import { join } from 'node:path';
 import express from 'express';
 import { calculateJwkThumbprint, exportJWK, generateKeyPair, SignJWT, type CryptoKey, type JWK } from 'jose';
 import { Secret, TOTP } from 'otpauth';
+import { BreakGlass } from '../../../server/access/break-glass.ts';
 import type { GuardServices } from '../../../server/access/guard.ts';
+import { OwnPatients } from '../../../server/access/own-patients.ts';
 import type { Block } from '../../../server/audit/block.ts';
 import { openEntry } from '../../../server/audit/entry.ts';
 import { AuditReader } from '../../../server/audit/reader.ts';
@@ -27,7 +29,7 @@ import { testMongo, type TestMongo } from '../../support/mongo.ts';
 export interface TestAuth {
   readonly auth: Auth;
   /** The record behind it. */
-  readonly guard: GuardServices;
+  readonly guard: GuardServices & { readonly breakGlass: BreakGlass };
   readonly origin: string;
   readonly issuer: string;
   readonly fhirBaseUrl: string;
@@ -62,7 +64,8 @@ export async function startAuth(options: Partial<AuthOptions> = {}): Promise<Tes
   const clock = { offsetMs: 0 };
   const values = { baseUrl: fhirBaseUrl, zone: 'UTC' };
   const store = openStore({ app: mongo.app, keyring, tenant: 'main', epoch, audit: trail, log: silentLog, values });
-  const guard: GuardServices = { store, audit: trail, auditEvents: new AuditReader({ audit: mongo.audit, keyring, tenant: 'main', site: { baseUrl: fhirBaseUrl, site: 'localhost' } }), nowMs: Date.now, values };
+  const breakGlass = new BreakGlass({ app: mongo.app, keyring, audit: trail, nowMs: () => Date.now() + clock.offsetMs, onAlert: () => undefined });
+  const guard: GuardServices & { breakGlass: BreakGlass } = { store, audit: trail, auditEvents: new AuditReader({ audit: mongo.audit, keyring, tenant: 'main', site: { baseUrl: fhirBaseUrl, site: 'localhost' } }), nowMs: Date.now, values, ownPatients: new OwnPatients({ store, nowMs: Date.now, values }), breakGlass };
   const auth = await createAuth({ app: mongo.app, keyring, audit: trail, guard, issuer, fhirBaseUrl, log: silentLog, nowMs: () => Date.now() + clock.offsetMs, pki, ...options });
   app.use('/oauth2', auth.router);
   return {
