@@ -123,7 +123,7 @@ export async function openServices(options: ServicesOptions): Promise<Services> 
     const retention = opened(openRetention(config, archive, { ...trail, checkpoints: signed, trail: audit, log, nowMs, openRemover: mongo.openArchiver, daily: options.serve }), async (part) => part.close());
     await audit.record(serverRecord('start', nowMs()));
     for (const [use, count] of keyUse) await audit.record(keyRecord(use, count, nowMs()));
-    const store = opened(openStore({ app: mongo.app, keyring, tenant: defaultTenant, epoch, audit, log, values, indexing: { onJob: async (event) => audit.record(serverRecord(event, nowMs())) } }), async (part) => part.close());
+    const store = opened(openStore({ app: mongo.app, keyring, tenant: defaultTenant, epoch, audit, log, values, words: config.wordIndex, indexing: { onJob: async (event) => audit.record(serverRecord(event, nowMs())) } }), async (part) => part.close());
     // The embedded database is this process's alone: what a killed one left is repaired before anything is served.
     if (mongo.embedded !== undefined) await store.repair({ alone: true });
     await store.indexes.open();

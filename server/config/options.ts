@@ -77,6 +77,7 @@ export const options = {
   defaultPageCount: integer(1, 1_000, 50, 'Matches on a page when a search names no `_count`.'),
   maxPageCount: integer(1, 1_000, 1_000, 'Most matches on a page.'),
   conditionalDelete: option(z.enum(['single', 'multiple']), 'single or multiple', 'single', 'Whether a delete by criteria may delete several resources (at most 1,000), or is refused if it matches more than one.'),
+  wordIndex: flag(false, 'Whether the words of resources are indexed, so that `_text` and `_content` need not open every candidate. It tells someone who holds the database which resources share a word, and multiplies the number of tokens. What is stored already is indexed in the background; `interlock index status` shows how far.'),
   referenceIntegrity: option(z.enum(['off', '400', '422']), 'off, 400 or 422', '422', 'How a resource is refused that refers to one that does not exist. Unless it is `off`, what others refer to cannot be deleted (409).'),
   profileValidation: option(z.enum(['off', 'warn', 'enforce']), 'off, warn or enforce', 'warn', 'Shipped profiles that a written resource claims in `meta.profile`, and shipped definitions of its extensions: not checked; told to callers who prefer an OperationOutcome as answer; or must hold (422).'),
   consentDefault: option(z.enum(['permit', 'deny']), 'permit or deny', 'permit', 'What holds for patients of whom no Consent says anything: `permit` where they can opt out, `deny` where they must opt in.'),

@@ -1,6 +1,8 @@
 import type { Criterion } from './criteria.ts';
-import { compartmentLabel, paramBounds, patientsNamed, tokenScheme } from './tokens.ts';
+import { namePairScheme, narrowedByNames } from './name-pairs.ts';
+import { compartmentLabel, paramBounds, patientsNamed, tokenScheme, type TokensPresent } from './tokens.ts';
 import { always, and, andBounds, anyToken, exactly, isExact, never, not, notBounds, orBounds, ranks, unknown, type Bounds, type TokenExpr } from './token-expr.ts';
+import { wordBounds } from './word-tokens.ts';
 
 /** How one resource type is searched. */
 export interface TypePlan {
@@ -19,10 +21,10 @@ export interface TypePlan {
 
 /**
  * Plans a search of one type: which documents the tokens pick, and whether that is the answer already.
- * @param scheme which tokens all documents have, see `tokenScheme`
+ * @param present which tokens all documents have
  */
-export function planType(type: string, where: Criterion, scheme = tokenScheme): TypePlan {
-  const boundsOf = (criterion: Criterion, of: string, patients: readonly string[]): Bounds => boundsIn(scheme, criterion, of, patients);
+export function planType(type: string, where: Criterion, present: TokensPresent = { scheme: tokenScheme, words: false }): TypePlan {
+  const boundsOf = (criterion: Criterion, of: string, patients: readonly string[]): Bounds => boundsIn(present, criterion, of, patients);
   const bounds = boundsOf(where, type, []);
   const named = namedBy(flatten(where), []);
   return {
@@ -36,13 +38,14 @@ export function planType(type: string, where: Criterion, scheme = tokenScheme): 
 }
 
 /** @param patients a matching resource concerns one of these, as a condition beside this one asks; empty: unknown */
-function boundsIn(scheme: number, criterion: Criterion, type: string, patients: readonly string[]): Bounds {
-  const boundsOf = (part: Criterion, of: string, named: readonly string[]): Bounds => boundsIn(scheme, part, of, named);
+function boundsIn(present: TokensPresent, criterion: Criterion, type: string, patients: readonly string[]): Bounds {
+  const boundsOf = (part: Criterion, of: string, named: readonly string[]): Bounds => boundsIn(present, part, of, named);
   switch (criterion.op) {
     case 'all': {
       const parts = flatten(criterion);
       const named = namedBy(parts, patients);
-      return andBounds(parts.map((part) => boundsOf(part, type, named)));
+      const bounds = andBounds(parts.map((part) => boundsOf(part, type, named)));
+      return present.scheme < namePairScheme ? bounds : narrowedByNames(type, parts, bounds);
     }
     case 'any': return orBounds(criterion.of.map((part) => boundsOf(part, type, patients)));
     case 'not': return notBounds(boundsOf(criterion.of, type, patients));
@@ -50,8 +53,9 @@ function boundsIn(scheme: number, criterion: Criterion, type: string, patients: 
     case 'compartment': return exactly(anyToken(criterion.ids.map((id) => compartmentLabel(type, id)), ranks.patient));
     case 'id': return exactly(criterion.ids.length === 0 ? never : { op: 'id', ids: criterion.ids });
     case 'lastUpdated': return exactly(recorded(criterion));
-    case 'present': case 'words': case 'contained': case 'rule': return unknown;
-    case 'param': return paramBounds(type, criterion, patients, scheme);
+    case 'words': return present.words ? wordBounds(type, criterion) : unknown;
+    case 'present': case 'contained': case 'rule': return unknown;
+    case 'param': return paramBounds(type, criterion, patients, present.scheme);
   }
 }
 

@@ -1,6 +1,7 @@
 import { normalizeCode, normalizeString, typesWith, type SearchParam, type SearchValue } from '../../resources/search-values/index.ts';
 import { resourceTypes, searchParamsOf } from '../../resources/definitions/index.ts';
 import type { Criterion, CriterionValue, SearchModifier } from './criteria.ts';
+import { indexNamePairs, namedTypes, namePairScheme } from './name-pairs.ts';
 import { cellsOf, nearBounds } from './near.ts';
 import { isCommon, isPaired, partsOf, prefixesOf, spreadLabel, spreadOf } from './token-policy.ts';
 import { dateBounds, indexDates } from './tokens-date.ts';
@@ -142,7 +143,14 @@ const kinds: { readonly [type in SearchParam['type']]?: TokenKind } = { token, s
  * Which tokens documents have. It rises when kinds are added: documents written before have to be indexed anew, and until
  * then searches do without the new kinds.
  */
-export const tokenScheme = 3;
+export const tokenScheme = 4;
+
+/** Which tokens all stored documents have. */
+export interface TokensPresent {
+  readonly scheme: number;
+  /** Tokens of words, see word-tokens.ts. */
+  readonly words: boolean;
+}
 
 /** Parameter types whose tokens came with a later scheme. */
 const schemeOf: { readonly [type in SearchParam['type']]?: number } = { number: 2, quantity: 2, special: 2 };
@@ -153,13 +161,15 @@ export const pointerScheme = 3;
 /** Types of which documents of a scheme lack tokens. */
 export function typesIndexedSince(scheme: number): readonly string[] {
   if (scheme < pointerScheme) return resourceTypes();
-  return typesWith(Object.entries(schemeOf).flatMap(([type, since]) => (since > scheme ? [type as SearchParam['type']] : [])));
+  const kindTypes = typesWith(Object.entries(schemeOf).flatMap(([type, since]) => (since > scheme ? [type as SearchParam['type']] : [])));
+  return scheme < namePairScheme ? [...new Set([...kindTypes, ...namedTypes])] : kindTypes;
 }
 
 /** Emits the tokens of a resource. `patients`: those in whose compartment it is. */
 export function indexTokens(type: string, params: ReadonlyMap<string, SearchParam>, values: SearchValues, patients: readonly string[], emit: Emit): void {
   const alone = (label: string): void => emit(label, 1);
   for (const patient of patients) emit(compartmentLabel(type, patient), 1);
+  indexNamePairs(type, values, emit);
   const owners = type === 'Patient' ? [] : [...new Set([...patients, ...patientReferences(values)])];
   for (const [code, found] of values) {
     const param = params.get(code);

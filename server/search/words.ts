@@ -18,9 +18,13 @@ function holds(text: readonly string[], words: readonly string[]): boolean {
   return text.some((_, at) => words.every((word, offset) => text[at + offset] === word));
 }
 
+/** What the server puts into `meta`. */
+const managed: ReadonlySet<string> = new Set(['versionId', 'lastUpdated']);
+
 /**
  * Calls back for the texts of a resource: its narrative (`_text`), or all its values (`_content`), contained resources
- * included and attached data left out (https://hl7.org/fhir/R4/search.html#content).
+ * included and attached data left out (https://hl7.org/fhir/R4/search.html#content), as are version and time, which nobody
+ * wrote.
  */
 export function eachText(resource: Resource, scope: 'narrative' | 'content', visit: (text: string) => void): void {
   if (scope === 'narrative') {
@@ -29,7 +33,9 @@ export function eachText(resource: Resource, scope: 'narrative' | 'content', vis
     return;
   }
   const walk = (node: unknown, name: string): void => {
-    if (typeof node === 'string') {
+    if (node === resource['meta'] && typeof node === 'object' && node !== null) {
+      for (const [key, value] of Object.entries(node)) if (!managed.has(key)) walk(value, key);
+    } else if (typeof node === 'string') {
       if (name !== 'data') visit(name === 'div' ? textOfXhtml(node) : node);
     } else if (typeof node === 'number') visit(String(node));
     else if (Array.isArray(node)) for (const item of node) walk(item, name);

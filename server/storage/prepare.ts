@@ -5,7 +5,8 @@ import { withMeta } from '../../resources/validate/splice.ts';
 import type { Keyring } from '../kms/keyring.ts';
 import { binariesNamedIn, pointerLabel } from '../search/pointers.ts';
 import { spreadLabel } from '../search/token-policy.ts';
-import { indexTokens } from '../search/tokens.ts';
+import { indexTokens, type Emit } from '../search/tokens.ts';
+import { indexWords } from '../search/word-tokens.ts';
 import { sealColumns } from './column-seal.ts';
 import { encodeColumns } from './columns.ts';
 import type { FileManifest, PreparedWrite, ResourceJson } from './contract.ts';
@@ -53,13 +54,16 @@ export class Preparer {
   readonly #tenant: string;
   readonly #hasher: TokenHasher;
   readonly #values: ValueContext;
+  readonly #words: boolean;
 
-  constructor(options: { codec: DocumentCodec; keyring: Keyring; tenant: string; hasher: TokenHasher; values: ValueContext }) {
+  /** @param options `words`: whether the words of resources get tokens */
+  constructor(options: { codec: DocumentCodec; keyring: Keyring; tenant: string; hasher: TokenHasher; values: ValueContext; words: boolean }) {
     this.#codec = options.codec;
     this.#keyring = options.keyring;
     this.#tenant = options.tenant;
     this.#hasher = options.hasher;
     this.#values = options.values;
+    this.#words = options.words;
   }
 
   /** @throws InterlockError `too-large` */
@@ -80,9 +84,11 @@ export class Preparer {
     const params = searchParamsOf(type);
     const part = this.#codec.docId(type, id)[0]!;
     const labels = new Set<string>();
-    indexTokens(type, params, values, patients, (label, spread) => labels.add(spread === 1 ? label : spreadLabel(label, part % spread)));
+    const emit: Emit = (label, spread) => labels.add(spread === 1 ? label : spreadLabel(label, part % spread));
+    indexTokens(type, params, values, patients, emit);
     for (const { id: binary } of binariesNamedIn(resource, this.#values.baseUrl)) labels.add(pointerLabel(binary));
     if (labels.size > maxTokens) throw new InterlockError('too-large', { detail: 'The resource has too many search values.' });
+    if (this.#words) indexWords(type, resource, emit);
     const hashed: HashedToken[] = [];
     for (const label of labels) hashed.push(this.#hasher.hash(label));
     // By value, so that a token's place does not tell which parameter it is of.

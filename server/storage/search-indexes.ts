@@ -1,10 +1,10 @@
 import type { Connection } from 'mongoose';
 import { randomBytes } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
-import { searchParamsOf, setPostedSearchParams } from '../../resources/definitions/index.ts';
+import { resourceTypes, searchParamsOf, setPostedSearchParams } from '../../resources/definitions/index.ts';
 import { readSearchParameter, type PostedParams, type SearchParam } from '../../resources/search-values/index.ts';
 import type { Log } from '../observe/log.ts';
-import { tokenScheme, typesIndexedSince } from '../search/tokens.ts';
+import { tokenScheme, typesIndexedSince, type TokensPresent } from '../search/tokens.ts';
 import { firstOrderAt } from './clock.ts';
 import type { StoredDocument } from './document.ts';
 import { findBatch, majority } from './driver.ts';
@@ -15,7 +15,7 @@ import { isDuplicateKey } from '../mongo/errors.ts';
 
 /** A job that indexes what is stored already, as MongoDB holds it: it goes on where it was, in whichever process. */
 interface JobDocument {
-  /** `tokens`, or the document id of a SearchParameter. */
+  /** `tokens`, `words`, or the document id of a SearchParameter. */
   readonly _id: string;
   /** What is indexed for: the token scheme, or a keyed hash of what a SearchParameter says. */
   readonly print: string;
@@ -37,7 +37,7 @@ interface JobDocument {
 
 /** A job as it is shown. */
 export interface IndexStatus {
-  /** `tokens`, or the code of a posted search parameter. */
+  /** `tokens`, `words`, or the code of a posted search parameter. */
   readonly name: string;
   readonly types: readonly string[];
   readonly state: JobDocument['state'] | 'conflict';
@@ -51,6 +51,8 @@ export interface SearchIndexesOptions extends ReindexParts {
   readonly epoch: Epoch;
   readonly reader: Reader;
   readonly log: Log;
+  /** Whether words get tokens. */
+  readonly words: boolean;
   /** Told when a job begins and when it has ended, to be audited. */
   readonly onJob?: (event: 'index-start' | 'index-end') => Promise<void>;
   /** How often changes of other processes are looked for, and for how long a job waits for them to notice it. */
@@ -65,6 +67,8 @@ interface Definition {
   readonly params: PostedParams;
 }
 
+/** Jobs that are not of a posted parameter. */
+const ownJobs: ReadonlySet<string> = new Set(['tokens', 'words']);
 const maxDefinitions = 500;
 const batchSize = 50;
 const leaseMs = 30_000;
@@ -82,7 +86,7 @@ export class SearchIndexes {
   #definitions: readonly Definition[] = [];
   #newest: string | undefined;
   #shown = '';
-  #scheme = tokenScheme;
+  #present: TokensPresent = { scheme: tokenScheme, words: false };
   #timer: NodeJS.Timeout | undefined;
   #ticking: Promise<void> | undefined;
   #closed = false;
@@ -98,8 +102,8 @@ export class SearchIndexes {
   }
 
   /** Which tokens all documents have. */
-  get scheme(): number {
-    return this.#scheme;
+  get present(): TokensPresent {
+    return this.#present;
   }
 
   /** Reads what there is, and from then on follows it. */
@@ -110,6 +114,8 @@ export class SearchIndexes {
     const known = await this.#jobs.findOne({ _id: 'tokens' }, readOptions);
     if (known === null) await this.#start('tokens', { print, state: any === undefined ? 'done' : 'running', from: 1 });
     else if (Number(known.print) < tokenScheme) await this.#start('tokens', { print, state: 'running', from: known.state === 'done' || known.state === 'ready' ? Number(known.print) : (known.from ?? 1) });
+    if (this.#options.words) await this.#start('words', { print: '1', state: any === undefined ? 'done' : 'running' });
+    else await this.#jobs.deleteOne({ _id: 'words' }, { writeConcern: majority });
     await this.refresh();
     this.#timer = setInterval(() => {
       this.#ticking ??= this.#tick()
@@ -138,7 +144,7 @@ export class SearchIndexes {
       const conflict = ![...params].some(([type, { url }]) => searchParamsOf(type).get(first!.code)?.url === url);
       return shown(first!.code, [...params.keys()], jobs.get(job), conflict);
     });
-    return [shown('tokens', [], jobs.get('tokens')), ...own];
+    return [shown('tokens', [], jobs.get('tokens')), ...(this.#options.words ? [shown('words', [], jobs.get('words'))] : []), ...own];
   }
 
   /** Takes over definitions and states that changed. */
@@ -152,10 +158,11 @@ export class SearchIndexes {
     }
     const jobs = new Map((await this.#jobs.find({}, readOptions).toArray()).map((job) => [job._id, job]));
     const tokens = jobs.get('tokens');
-    this.#scheme = tokens === undefined || isReady(tokens) ? tokenScheme : (tokens.from ?? 1);
+    const words = jobs.get('words');
+    this.#present = { scheme: tokens === undefined || isReady(tokens) ? tokenScheme : (tokens.from ?? 1), words: this.#options.words && words !== undefined && isReady(words) };
     for (const { job, print } of this.#definitions) if (jobs.get(job)?.print !== print) await this.#start(job, { print, state: 'running' });
     const wanted = new Set(this.#definitions.map(({ job }) => job));
-    for (const id of jobs.keys()) if (id !== 'tokens' && !wanted.has(id)) await this.#jobs.deleteOne({ _id: id }, { writeConcern: majority });
+    for (const id of jobs.keys()) if (!ownJobs.has(id) && !wanted.has(id)) await this.#jobs.deleteOne({ _id: id }, { writeConcern: majority });
     this.#show(jobs);
   }
 
@@ -221,7 +228,7 @@ export class SearchIndexes {
   /** Works on a job until it has caught up with the present. */
   async #run(job: JobDocument): Promise<void> {
     const { codec, epoch, log, onJob, settleMs = 10_000 } = this.#options;
-    const names = job._id === 'tokens' ? typesIndexedSince(job.from ?? 1) : [...(this.#definitions.find((one) => one.job === job._id && one.print === job.print)?.params.keys() ?? [])];
+    const names = job._id === 'words' ? resourceTypes() : job._id === 'tokens' ? typesIndexedSince(job.from ?? 1) : [...(this.#definitions.find((one) => one.job === job._id && one.print === job.print)?.params.keys() ?? [])];
     if (names.length === 0) return;
     const types = names.map((name) => codec.typeCode(name));
     if (job.begun !== true) {
@@ -242,7 +249,7 @@ export class SearchIndexes {
       const caughtUp = batch.seen < batchSize;
       const ends = caughtUp && settled;
       // What a damaged document does not tell of its numbers, no search needs. A parameter that is not indexed whole would lie.
-      const state = !ends ? job.state : job.state === 'ready' ? 'done' : failed > 0 && job._id !== 'tokens' ? 'failed' : 'ready';
+      const state = !ends ? job.state : job.state === 'ready' ? 'done' : failed > 0 && !ownJobs.has(job._id) ? 'failed' : 'ready';
       const progress = { state, begun: true as const, cursor, seen, changed, failed, until: new Date(Date.now() + leaseMs), ...(ends && { readyAt: new Date() }) };
       const kept = await this.#jobs.updateOne({ _id: job._id, owner: this.#owner, print: job.print }, ends ? { $set: progress, $unset: { owner: '' } } : { $set: progress }, { writeConcern: majority });
       if (kept.matchedCount === 0 || caughtUp) {

@@ -1,6 +1,7 @@
 import type { ClientSession, Connection } from 'mongoose';
 import { InterlockError } from '../../resources/outcome/error.ts';
 import { planType, type TypePlan } from '../search/plan.ts';
+import type { TokensPresent } from '../search/tokens.ts';
 import { isSelective } from '../search/token-expr.ts';
 import type { SearchPage, SearchRequest, StoredVersion } from './contract.ts';
 import { countUpTo, findDocuments } from './driver.ts';
@@ -55,16 +56,16 @@ export class Searcher {
   readonly #scanner: Scanner;
   readonly #shared: SharedFinds;
   readonly #limits: SearchLimits;
-  readonly #scheme: () => number;
+  readonly #present: () => TokensPresent;
 
-  constructor(options: { app: Connection; reader: Reader; filters: FilterWriter; scanner: Scanner; shared: SharedFinds; limits: SearchLimits; scheme: () => number }) {
+  constructor(options: { app: Connection; reader: Reader; filters: FilterWriter; scanner: Scanner; shared: SharedFinds; limits: SearchLimits; present: () => TokensPresent }) {
     this.#app = options.app;
     this.#reader = options.reader;
     this.#filters = options.filters;
     this.#scanner = options.scanner;
     this.#shared = options.shared;
     this.#limits = options.limits;
-    this.#scheme = options.scheme;
+    this.#present = options.present;
   }
 
   /**
@@ -73,7 +74,7 @@ export class Searcher {
    * @throws InterlockError `too-costly`
    */
   async search(request: SearchRequest, session?: ClientSession): Promise<SearchPage> {
-    const plans = request.types.map((type) => planType(type, request.where, this.#scheme())).filter(({ candidates }) => candidates.op !== 'false');
+    const plans = request.types.map((type) => planType(type, request.where, this.#present())).filter(({ candidates }) => candidates.op !== 'false');
     const filter = this.#filters.filterOf(plans, ({ candidates }) => candidates);
     if (filter === undefined) return { matches: [], ...(request.total === 'none' ? {} : { total: 0 }) };
     const lists = this.#filters.tokenListsOf(plans, ({ candidates }) => candidates);

@@ -36,6 +36,8 @@ export interface StoreOptions {
   /** How values are read: this server's base URL, and the time zone of dates without one. Must not change while data exists. */
   readonly values?: ValueContext;
   readonly limits?: Partial<SearchLimits>;
+  /** Whether words get tokens, for `_text` and `_content`. Costs tokens, and tells which resources share a word. */
+  readonly words?: boolean;
   /** How indexing of what is stored runs, and who audits it. */
   readonly indexing?: Pick<SearchIndexesOptions, 'onJob' | 'pollMs' | 'settleMs' | 'lateSweepMs'>;
 }
@@ -61,21 +63,21 @@ const sweepFilesMs = 5 * 60_000;
 
 /** Opens the sealed store of one tenant. */
 export function openStore(options: StoreOptions): OpenStore {
-  const { app, keyring, tenant, epoch, log, audit, values = {} } = options;
+  const { app, keyring, tenant, epoch, log, audit, values = {}, words = false } = options;
   const codec = new DocumentCodec(keyring, tenant);
   const hasher = new TokenHasher(keyring, tenant);
   const types = new Map(resourceTypes().map((type) => [codec.typeCode(type), type]));
-  const preparer = new Preparer({ codec, keyring, tenant, hasher, values });
+  const preparer = new Preparer({ codec, keyring, tenant, hasher, values, words });
   const reader = new Reader({ app, codec });
   const writer = new Writer({ app, codec, epoch, reader });
-  const indexes = new SearchIndexes({ app, codec, keyring, preparer, reader, epoch, log, ...options.indexing });
+  const indexes = new SearchIndexes({ app, codec, keyring, preparer, reader, epoch, log, words, ...options.indexing });
   const shared = new SharedFinds(app);
   const scanner = new Scanner({ app, keyring, reader, shared, values, typeOf: (code) => types.get(code) });
-  const searcher = new Searcher({ app, reader, filters: new FilterWriter(codec, hasher), scanner, shared, limits: { ...searchLimits, ...options.limits }, scheme: () => indexes.scheme });
+  const searcher = new Searcher({ app, reader, filters: new FilterWriter(codec, hasher), scanner, shared, limits: { ...searchLimits, ...options.limits }, present: () => indexes.present });
   const historian = new Historian({ app, codec, reader, epoch });
 
   const changes = new Changes({ app, codec, reader });
-  const links = new Links({ app, codec, hasher, reader, scheme: () => indexes.scheme });
+  const links = new Links({ app, codec, hasher, reader, scheme: () => indexes.present.scheme });
   const files = new Files({ app, keyring, tenant });
   const parts = { app, keyring, tenant, epoch, reader, searcher, writer, claims: new ClaimQueue(), files, links };
 
