@@ -95,8 +95,9 @@ export function doorRouter(services: DoorServices): Router {
     };
     router.post(`/${id}`, async (request, response) => {
       let partner: PartnerIdentity | undefined;
+      const requestId = randomUUID();
       try {
-        const sender = await admitted(services, id, request, response);
+        const sender = await admitted(services, id, request, response, requestId);
         partner = sender;
         const result = await budget.hold(Math.min(declaredBytes(request) ?? maxMessageBytes, maxMessageBytes), () => { throw new SentAway('busy'); }, async () => {
           const body = await bodyOf(request, maxMessageBytes);
@@ -106,7 +107,6 @@ export function doorRouter(services: DoorServices): Router {
         const status = result.code === undefined ? answer.accepted : (statuses[result.code] ?? 422);
         await send(request, response, status, result.ack, result.messageId, result.close);
       } catch (error) {
-        const requestId = randomUUID();
         const code = await reasonOf(services, id, partner, requestId, error);
         await send(request, response, statuses[code] ?? 500, channels.answer(id, { kind: 'rejected', code, text: texts[code] }, requestId), requestId, true);
       }
@@ -119,7 +119,7 @@ export function doorRouter(services: DoorServices): Router {
 }
 
 /** The partner behind the certificate of this connection, if it may use the channel now. A refusal is recorded before it is told. */
-async function admitted(services: DoorServices, channelId: string, request: Request, response: Response): Promise<PartnerIdentity> {
+async function admitted(services: DoorServices, channelId: string, request: Request, response: Response, requestId: string): Promise<PartnerIdentity> {
   const partner = await authenticate(services.passport, 'certificate', request, response);
   const { socket } = request;
   const fingerprint = socket instanceof TLSSocket ? socket.getPeerX509Certificate()?.fingerprint256 : undefined;
@@ -131,7 +131,7 @@ async function admitted(services: DoorServices, channelId: string, request: Requ
   }
   await services.flood.record({
     at: services.nowMs(), kind: 'channel', interaction: 'connection-refused', action: 'E', outcome: '8', error: 'certificate-required', rule: 'partner: no valid client certificate',
-    requestId: randomUUID(), actor: { kind: 'anonymous', id: 'anonymous', address: socket.remoteAddress ?? '' },
+    requestId, actor: { kind: 'anonymous', id: 'anonymous', address: socket.remoteAddress ?? '' },
   });
   throw new SentAway('certificate-required');
 }
