@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import type { TokenFacts } from '../../../server/access/context.ts';
 import { contextFromToken } from '../../../server/access/grants.ts';
@@ -39,4 +40,12 @@ test('a second factor from long ago breaks no glass; the answer says how to sign
   } finally {
     server.clock.offsetMs -= 901_000;
   }
+});
+
+test.each(['people', 'clients', 'oauth', 'break_glass'])('what a row of %s shows without the keys is what the documents name', async (collection) => {
+  const line = readFileSync('docs/compliance/leakage.md', 'utf8').split('\n').find((one) => one.includes(`| \`${collection}\`:`))!;
+  const named = [...line.split('|')[2]!.matchAll(/`(\w+)`/g)].map(([, name]) => name);
+  const rows = await server.mongo.app.db!.collection(collection).find().toArray();
+  expect(rows.length).toBeGreaterThan(0);
+  expect([...new Set(rows.flatMap((row) => Object.keys(row)))].filter((name) => !named.includes(name))).toEqual([]);
 });
