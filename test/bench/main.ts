@@ -7,7 +7,8 @@ import { mongodPid, rawMongo } from '../support/raw-mongo.ts';
 import { startTestServer, type TestServer } from '../support/server.ts';
 import { auditBench } from './audit.ts';
 import { firstBundles, mrnSystem, nameOf, patientBundle, patientOf, source } from './data.ts';
-import { callers, cpuSince, found, measure, memoryOf, ok, say, type Measured, type Processes, type Row } from './measure.ts';
+import { callers, cpuSince, done, found, measure, memoryOf, ok, say, type Measured, type Processes, type Row } from './measure.ts';
+import { LeanClient } from './lean-client.ts';
 import { scale } from './scale.ts';
 import { Profiler, profiledEnv, type Shares } from './profile.ts';
 
@@ -57,16 +58,16 @@ async function prepare(backend: Backend, processes: Processes): Promise<{ readon
 }
 
 /** What the FHIR API is asked for. */
-function fhirRows(backend: Backend, patients: readonly { readonly id: string; readonly n: number }[]): Row[] {
+function fhirRows(client: LeanClient, patients: readonly { readonly id: string; readonly n: number }[]): Row[] {
   const patient = (caller: number, n: number) => patients[(caller * 31 + n) % patients.length]!;
-  const search = (row: string, path: (one: { readonly id: string; readonly n: number }) => string): Row => ({ row, unit: 'requests', call: async (caller, n) => found(backend, path(patient(caller, n))) });
+  const search = (row: string, path: (one: { readonly id: string; readonly n: number }) => string): Row => ({ row, unit: 'requests', call: async (caller, n) => found(client, path(patient(caller, n))) });
   return [
-    { row: 'create Patient', unit: 'requests', call: async (caller, n) => (await ok(backend, 'POST', 'Patient', patientOf(`C${caller}-${n}`, n)), 1) },
-    { row: 'read Patient', unit: 'requests', call: async (caller, n) => (await ok(backend, 'GET', `Patient/${patient(caller, n).id}`), 1) },
+    { row: 'create Patient', unit: 'requests', call: async (caller, n) => (await done(client, 'POST', 'Patient', patientOf(`C${caller}-${n}`, n)), 1) },
+    { row: 'read Patient', unit: 'requests', call: async (caller, n) => (await done(client, 'GET', `Patient/${patient(caller, n).id}`), 1) },
     // Each caller updates patients of its own: conflicts are a matter of tests.
     { row: 'update Patient', unit: 'requests', call: async (caller, n) => {
       const own = patients[((n * callers) + caller) % patients.length]!;
-      await ok(backend, 'PUT', `Patient/${own.id}`, { ...patientOf(`P${own.n}`, own.n), id: own.id, multipleBirthInteger: n });
+      await done(client, 'PUT', `Patient/${own.id}`, { ...patientOf(`P${own.n}`, own.n), id: own.id, multipleBirthInteger: n });
       return 1;
     } },
     search('search Patient by family and given', ({ n }) => `Patient?${new URLSearchParams({ ...nameOf(n) }).toString()}`),
@@ -76,7 +77,7 @@ function fhirRows(backend: Backend, patients: readonly { readonly id: string; re
     search('search lab Observations by date, newest first', ({ id }) => `Observation?patient=${id}&category=laboratory&_sort=-date`),
     { row: 'transaction Bundle of 32', unit: 'resources', call: async (caller, n) => {
       const { body, resources } = patientBundle(`B${caller}-${n}`, n);
-      await ok(backend, 'POST', '', body);
+      await done(client, 'POST', '', body);
       return resources;
     } },
   ];
@@ -146,6 +147,7 @@ async function main(): Promise<void> {
   const server = await startTestServer({ INTERLOCK_REQUESTS_PER_MINUTE: '1000000', ...(values.profile ? profiledEnv : {}) });
   try {
     const backend = await Backend.register(server);
+    const client = new LeanClient(backend, server);
     const partner = await addPartner(server, 'bench');
     const processes = { server: server.pid(), mongod: mongodPid(server) };
     const profiler = values.profile ? await Profiler.attach(server) : undefined;
@@ -158,7 +160,7 @@ async function main(): Promise<void> {
     };
     const { loaded, patients } = await profiled('load', async () => prepare(backend, processes));
     const measured: Measured[] = loaded.perSecond > 0 ? [loaded] : [];
-    for (const row of fhirRows(backend, patients).filter((one) => one.row.includes(values.rows))) {
+    for (const row of fhirRows(client, patients).filter((one) => one.row.includes(values.rows))) {
       say(row.row);
       measured.push(await profiled(row.row, async () => measure(row, seconds, processes)));
     }
@@ -171,6 +173,7 @@ async function main(): Promise<void> {
     else console.log(`${callers} callers, ${seconds} s a row, ${availableParallelism()} processors, data: ${source}\n\n${table(measured, least)}\n\n"to driver": rate divided by that of the bare driver on the same mongod, findOne for reads and insert for writes.`);
     if (!values.json && profiles.size > 0) console.log(`\n${profileText(profiles)}`);
     profiler?.close();
+    client.close();
     backend.close();
   } finally {
     await server.remove();

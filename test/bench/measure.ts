@@ -1,5 +1,4 @@
 import { readFileSync } from 'node:fs';
-import type { Backend, SearchPage } from '../support/callers.ts';
 
 /** What one row measured. */
 export interface Measured {
@@ -111,16 +110,26 @@ export const say = (line: string): void => {
   if (process.stderr.isTTY) process.stderr.write(`\r${line}\u001b[K`);
 };
 
-/** A call that must succeed. */
-export async function ok(backend: Backend, method: string, path: string, body?: unknown, headers: Readonly<Record<string, string>> = {}): Promise<unknown> {
-  const answer = await backend.call(method, path, body, headers);
+/** Whoever can ask the FHIR API. */
+interface Asking {
+  call(method: string, path: string, body?: unknown, headers?: Readonly<Record<string, string>>): Promise<{ readonly status: number; readonly body: Buffer; json(): unknown }>;
+}
+
+/** A call that must succeed; of its answer nothing but the status is looked at. */
+export async function done(client: Asking, method: string, path: string, body?: unknown, headers: Readonly<Record<string, string>> = {}): Promise<{ readonly body: Buffer; json(): unknown }> {
+  const answer = await client.call(method, path, body, headers);
   if (answer.status >= 300) throw new Error(`${method} ${path.split('?')[0] ?? ''} was answered ${answer.status}`);
-  return answer.json();
+  return answer;
+}
+
+/** The same, with its answer. */
+export async function ok(client: Asking, method: string, path: string, body?: unknown, headers: Readonly<Record<string, string>> = {}): Promise<unknown> {
+  return (await done(client, method, path, body, headers)).json();
 }
 
 /** A search that must find something: an empty page would be quick for the wrong reason. */
-export async function found(backend: Backend, path: string): Promise<number> {
-  const page = (await ok(backend, 'GET', path)) as SearchPage;
-  if ((page.entry?.length ?? 0) === 0) throw new Error(`${path.split('?')[0] ?? ''}: nothing found`);
+export async function found(client: Asking, path: string): Promise<number> {
+  const { body } = await done(client, 'GET', path);
+  if (!body.includes('"entry"')) throw new Error(`${path.split('?')[0] ?? ''}: nothing found`);
   return 1;
 }
