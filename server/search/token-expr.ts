@@ -44,7 +44,7 @@ export function isExact({ upper, lower }: Bounds): boolean {
  * How selective a token is expected to be, best first: of several conditions that must all hold, MongoDB walks the index
  * of the best one only.
  */
-export const ranks = { identifier: 0, reference: 1, patientValue: 2, patient: 3, text: 4, code: 5, day: 6, span: 7, presence: 8 } as const;
+export const ranks = { identifier: 0, reference: 1, patientValue: 2, patient: 3, names: 4, text: 5, code: 6, day: 7, span: 8, presence: 9 } as const;
 
 export function anyToken(labels: readonly string[], rank: number): TokenExpr {
   return labels.length === 0 ? never : { op: 'in', labels, rank };

@@ -53,7 +53,8 @@ export function spreadLabel(label: string, part: number): string {
 
 /** Strings that other parameters find piece by piece: fewer prefixes. */
 const broadTexts = new Set(['address', 'name']);
-const allPrefixes = { lengths: [3, 4, 6, 8], whole: true } as const;
+/** Lengths of the starts of a name that have a token. */
+export const allPrefixes = { lengths: [3, 4, 6, 8], whole: true } as const;
 const fewPrefixes = { lengths: [3, 6], whole: false } as const;
 
 /** Lengths of the prefixes of a string that have a token, and whether longer strings have one as a whole too. */

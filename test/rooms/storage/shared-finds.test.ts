@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import type { Criterion } from '../../../server/search/criteria.ts';
 import { parseSearch } from '../../../server/search/parse.ts';
 import type { SearchPage, SearchRequest } from '../../../server/storage/contract.ts';
 import { observation, patient, testStore, type TestStore } from './support.ts';
@@ -19,7 +20,7 @@ afterAll(() => on.close());
 
 const asked = (type: string, query: string): SearchRequest => {
   const { where, sort, count, total } = parseSearch(type, [...new URLSearchParams(query)], { strict: true });
-  return { types: [type], where, sort, count, total };
+  return { types: [type], where: where as Criterion, sort, count, total };
 };
 
 const idsOf = ({ matches, total, next }: SearchPage) => ({ ids: matches.map(({ id }) => id), total, more: next !== undefined });
