@@ -1,4 +1,5 @@
 import { requiredCodes, requiredCodings } from '../definitions/index.ts';
+import { auditEventCodings } from './audit-events.ts';
 import { usCoreCodings } from './us-core.ts';
 import { isObject } from './match.ts';
 import type { Item } from './items.ts';
@@ -6,7 +7,7 @@ import type { BindingQuestion } from './types.ts';
 
 /** Codes by system of a value set that is shipped; undefined if terminology has to be asked. */
 export function enumerated(valueSet: string): ReadonlyMap<string, ReadonlySet<string>> | undefined {
-  return requiredCodings(valueSet) ?? usCoreCodings(valueSet);
+  return requiredCodings(valueSet) ?? usCoreCodings(valueSet) ?? auditEventCodings(valueSet);
 }
 
 /** Codings of a coded value: of a code or uri the value alone, of a Quantity its unit; undefined if it is not coded or has no code. */

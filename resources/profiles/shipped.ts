@@ -1,4 +1,5 @@
 import { Table } from '../definitions/table.ts';
+import { auditEventProfiles } from './audit-events.ts';
 import type { Profile } from './types.ts';
 import { usCoreProfiles } from './us-core.ts';
 
@@ -19,7 +20,7 @@ export function shippedProfile(canonical: string): Profile | undefined {
   const chosen = version === undefined ? known?.at(-1) : known?.find((one) => one === version || one.startsWith(`${version}.`));
   if (chosen === undefined) return undefined;
   const key = `${url}|${chosen}`;
-  const own = usCoreProfiles().get(key) ?? loaded.get(key);
+  const own = usCoreProfiles().get(key) ?? auditEventProfiles().get(key) ?? loaded.get(key);
   if (own !== undefined) return own;
   const { canonical: _, ...row } = published.get(key)!;
   const profile: Profile = { ...row, isShipped: true };
@@ -38,7 +39,7 @@ export function supportedProfilesOf(type: string): readonly string[] {
 function versionsOf(url: string): readonly string[] | undefined {
   if (versions === undefined) {
     const lists = new Map<string, string[]>();
-    for (const canonical of new Set([...published.keys(), ...usCoreProfiles().keys()])) {
+    for (const canonical of new Set([...published.keys(), ...usCoreProfiles().keys(), ...auditEventProfiles().keys()])) {
       const [name = '', version = ''] = canonical.split('|', 2);
       lists.set(name, [...(lists.get(name) ?? []), version].sort());
     }

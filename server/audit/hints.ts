@@ -64,6 +64,8 @@ function either(plans: readonly SearchPlan[]): SearchPlan {
 
 function paramPlan({ param, modifier, of }: Extract<Criterion, { op: 'param' }>): SearchPlan {
   if (modifier === 'identifier' && param.code === 'agent') return anchored(codesOf(of)?.map(term.agent));
+  // Without the modifier an address is the beginning of others.
+  if (modifier === 'exact' && param.code === 'address') return daily(of.map((value) => (value.kind === 'string' ? term.address(value.value) : undefined)));
   if (modifier !== undefined) return everything;
   switch (param.code) {
     case 'date':
@@ -142,7 +144,8 @@ const kinds = ['rest', 'login', 'logout', 'token', 'channel', 'command', 'key', 
 /** Kinds of records whose AuditEvents have a type with this code. */
 function kindsOfType(code: string): AuditRecord['kind'][] {
   const probe = { at: 0, interaction: '', action: 'E', outcome: '0', requestId: '', actor: { kind: 'job', id: '' } } as const;
-  return kinds.filter((kind) => normalizeCode(patternOf({ ...probe, kind }).type.code) === code);
+  // Commands are of two types.
+  return kinds.filter((kind) => ['', 'audit-export'].some((interaction) => normalizeCode(patternOf({ ...probe, kind, interaction }).type.code) === code));
 }
 
 // Interactions whose code is the subtype of no other kind of event and of no operation.

@@ -24,6 +24,7 @@ export const purposeOfUse = 'http://terminology.hl7.org/CodeSystem/v3-ActReason'
 export const eventType = {
   rest: { system: 'http://terminology.hl7.org/CodeSystem/audit-event-type', code: 'rest', display: 'RESTful Operation' },
   applicationActivity: { system: dcm, code: '110100', display: 'Application Activity' },
+  export: { system: dcm, code: '110106', display: 'Export' },
   import: { system: dcm, code: '110107', display: 'Import' },
   securityAlert: { system: dcm, code: '110113', display: 'Security Alert' },
   userAuthentication: { system: dcm, code: '110114', display: 'User Authentication' },
@@ -33,6 +34,7 @@ export const eventType = {
 export const eventSubtype = {
   applicationStart: { system: dcm, code: '110120', display: 'Application Start' },
   applicationStop: { system: dcm, code: '110121', display: 'Application Stop' },
+  disclose: { system: 'http://terminology.hl7.org/CodeSystem/iso-21089-lifecycle', code: 'disclose', display: 'Disclose Record Lifecycle Event' },
   login: { system: dcm, code: '110122', display: 'Login' },
   logout: { system: dcm, code: '110123', display: 'Logout' },
   restrictedFunction: { system: dcm, code: '110132', display: 'Use of Restricted Function' },

@@ -37,7 +37,7 @@ export function countEvents(record: AuditRecord): number {
 /**
  * Renders the AuditEvents of a record: one per patient who was disclosed or affected, and for each resource that was
  * read or written; laid out by IHE Basic Audit Log Patterns (https://profiles.ihe.net/ITI/BALP/). Its profiles are about
- * successes: refusals have the same layout without claiming a profile.
+ * successes of five interactions and disclosures: all else has the same layout and claims a profile of our own.
  */
 export function renderEvents(entryId: Buffer, record: AuditRecord, site: AuditSite): AuditEventJson[] {
   const pattern = patternOf(record);
@@ -47,12 +47,11 @@ export function renderEvents(entryId: Buffer, record: AuditRecord, site: AuditSi
 
 function renderEvent(id: string, record: AuditRecord, pattern: Pattern, subject: Subject, agents: readonly object[], site: AuditSite): AuditEventJson {
   const recorded = new Date(record.at).toISOString();
-  const profile = profileOf(record, pattern, subject);
   const why = outcomeText(record);
   return {
     resourceType: 'AuditEvent',
     id,
-    meta: { versionId: '1', lastUpdated: recorded, ...(profile === undefined ? {} : { profile: [profile] }) },
+    meta: { versionId: '1', lastUpdated: recorded, profile: [profileOf(record, pattern, subject)] },
     type: pattern.type,
     subtype: pattern.subtype,
     action: record.action,
@@ -66,15 +65,27 @@ function renderEvent(id: string, record: AuditRecord, pattern: Pattern, subject:
   };
 }
 
-function profileOf(record: AuditRecord, pattern: Pattern, subject: Subject): string | undefined {
-  if (pattern.profile === undefined || record.outcome !== '0') return undefined;
-  if (pattern.entities === 'data' ? subject.entities.length !== 1 : record.query === undefined) return undefined;
-  return `https://profiles.ihe.net/ITI/BALP/StructureDefinition/IHE.BasicAudit.${subject.patient === undefined ? '' : 'Patient'}${pattern.profile}`;
+/** BALP's profile where it has one and the record tells all that it wants; else our own (resources/profiles/audit-events.ts). */
+function profileOf(record: AuditRecord, { profile, ownProfile, entities }: Pattern, subject: Subject): string {
+  if (record.outcome !== '0') return `${own}refusal`;
+  const balp = `https://profiles.ihe.net/ITI/BALP/StructureDefinition/IHE.BasicAudit.`;
+  if (profile === 'PrivacyDisclosure.Source') return subject.patient === undefined ? `${own}${ownProfile}` : `${balp}${profile}`;
+  if (profile === undefined || (entities === 'data' ? subject.entities.length !== 1 : record.query === undefined)) return `${own}${ownProfile}`;
+  return `${balp}${subject.patient === undefined ? '' : 'Patient'}${profile}`;
+}
+
+const own = 'urn:interlock:audit-profile:';
+
+/** Through which door it happened. */
+function doorOf({ kind, channel, actor }: AuditRecord): string {
+  if (kind !== 'rest') return { login: 'sign-in', logout: 'sign-in', token: 'token endpoint', channel: 'channel', command: 'command line', key: 'key access', server: 'server' }[kind];
+  return channel !== undefined ? 'channel' : actor.kind === 'operator' ? 'command line' : actor.kind === 'job' ? 'job' : 'API';
 }
 
 function outcomeText(record: AuditRecord): string | undefined {
-  const parts = [record.error, record.rule, record.recovered === true ? 'entry recovered after a crash' : undefined].filter((part) => part !== undefined);
-  return parts.length === 0 ? undefined : parts.join(': ');
+  const why = [record.error, record.rule].filter((part) => part !== undefined);
+  if (why.length === 0 && record.outcome !== '0') why.push(record.outcome === '4' ? 'refused' : 'failed');
+  return [...why, ...(record.recovered === true ? ['entry recovered after a crash'] : [])].join(': ') || undefined;
 }
 
 function subjectsOf(record: AuditRecord, pattern: Pattern): Subject[] {
@@ -135,7 +146,7 @@ function entitiesOf(record: AuditRecord, pattern: Pattern, subject: Subject): ob
   entities.push({
     what: { identifier: { value: record.requestId } },
     type: entityKind.requestId,
-    ...details({ breakGlassReason, launchId: actor.launchId, userAgent: actor.userAgent, count: count?.toString() }),
+    ...details({ how: doorOf(record), breakGlassReason, launchId: actor.launchId, userAgent: actor.userAgent, count: count?.toString() }),
   });
   return entities;
 }

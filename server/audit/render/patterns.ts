@@ -9,8 +9,10 @@ export interface Pattern {
   readonly client: Coding;
   readonly server: Coding;
   readonly user: Coding;
-  /** Name of the IHE BALP profile without its Patient variant. */
-  readonly profile?: 'Create' | 'Read' | 'Update' | 'Delete' | 'Query';
+  /** Name of the IHE BALP profile for a success: with a Patient variant, or `PrivacyDisclosure`, which is about a patient. */
+  readonly profile?: 'Create' | 'Read' | 'Update' | 'Delete' | 'Query' | 'PrivacyDisclosure.Source';
+  /** Name of our own profile for a success that is none of BALP's. */
+  readonly ownProfile: 'interaction' | 'exchange' | 'authentication' | 'command' | 'key' | 'server' | 'export';
   /**
    * `data`: one resource per event, as BALP's create, read, update and delete want it; `query`: the request, and what it
    * disclosed of one patient; `plain`: no resources.
@@ -27,7 +29,7 @@ const write = { client: source, server: destination, user: author, entities: 'da
 const query = { client: source, server: destination, user: recipient, profile: 'Query', entities: 'query' } as const;
 const several = { client: destination, server: source, user: recipient, entities: 'query' } as const;
 
-const restPatterns: Readonly<Record<string, Omit<Pattern, 'type' | 'subtype'>>> = {
+const restPatterns: Readonly<Record<string, Omit<Pattern, 'type' | 'subtype' | 'ownProfile'>>> = {
   'read': read,
   'vread': read,
   'create': { ...write, profile: 'Create' },
@@ -46,6 +48,9 @@ const restPatterns: Readonly<Record<string, Omit<Pattern, 'type' | 'subtype'>>> 
   'operation': several,
 };
 
+/** What commands record before data leave as a file. */
+const exports: ReadonlySet<string> = new Set(['audit-export', 'accounting-of-disclosures']);
+
 /** The pattern that a record is rendered by. */
 export function patternOf(record: AuditRecord): Pattern {
   const named: Coding = { system: interlockEvent, code: record.interaction };
@@ -54,23 +59,24 @@ export function patternOf(record: AuditRecord): Pattern {
     case 'rest': {
       const known = restPatterns[record.interaction];
       // Anything else is an operation: its own name stands beside the general code.
-      if (known === undefined) return { ...several, type: eventType.rest, subtype: [{ system: restfulInteraction, code: 'operation' }, named] };
-      return { ...known, type: eventType.rest, subtype: [{ system: restfulInteraction, code: record.interaction }] };
+      if (known === undefined) return { ...several, ownProfile: 'interaction', type: eventType.rest, subtype: [{ system: restfulInteraction, code: 'operation' }, named] };
+      return { ...known, ownProfile: 'interaction', type: eventType.rest, subtype: [{ system: restfulInteraction, code: record.interaction }] };
     }
     case 'login':
-      return { ...activity, type: eventType.userAuthentication, subtype: [eventSubtype.login, named] };
+      return { ...activity, ownProfile: 'authentication', type: eventType.userAuthentication, subtype: [eventSubtype.login, named] };
     case 'logout':
-      return { ...activity, type: eventType.userAuthentication, subtype: [eventSubtype.logout, named] };
+      return { ...activity, ownProfile: 'authentication', type: eventType.userAuthentication, subtype: [eventSubtype.logout, named] };
     case 'token':
-      return { type: eventType.userAuthentication, subtype: [eventSubtype.getAccessToken, named], client: application, server: agentType.authorizationServer, user: recipient, entities: 'plain' };
+      return { ownProfile: 'authentication', type: eventType.userAuthentication, subtype: [eventSubtype.getAccessToken, named], client: application, server: agentType.authorizationServer, user: recipient, entities: 'plain' };
     case 'channel':
-      return { ...activity, type: eventType.import, subtype: [named], entities: 'query' };
+      return { ...activity, ownProfile: 'exchange', type: eventType.import, subtype: [named], entities: 'query' };
     case 'command':
-      return { ...activity, type: eventType.applicationActivity, subtype: [named] };
+      if (exports.has(record.interaction)) return { client: destination, server: source, user: recipient, ownProfile: 'export', profile: 'PrivacyDisclosure.Source', type: eventType.export, subtype: [eventSubtype.disclose, named], entities: 'plain' };
+      return { ...activity, ownProfile: 'command', type: eventType.applicationActivity, subtype: [named] };
     case 'key':
-      return { ...activity, type: eventType.securityAlert, subtype: [eventSubtype.restrictedFunction, named] };
+      return { ...activity, ownProfile: 'key', type: eventType.securityAlert, subtype: [eventSubtype.restrictedFunction, named] };
     case 'server':
-      return { ...activity, type: eventType.applicationActivity, subtype: [...serverSubtypes(record.interaction), named] };
+      return { ...activity, ownProfile: 'server', type: eventType.applicationActivity, subtype: [...serverSubtypes(record.interaction), named] };
   }
 }
 

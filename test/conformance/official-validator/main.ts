@@ -4,6 +4,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { HttpClient } from '../../../server/demo/http-client.ts';
 import { backendCaller, type Bundle } from '../../support/fhir.ts';
+import { newEntryId } from '../../../server/audit/entry.ts';
+import { renderEvents } from '../../../server/audit/render/event.ts';
+import { kinds } from '../../rooms/audit/kinds.ts';
+import { recordOf, site } from '../../rooms/audit/support.ts';
 import { startTestServer } from '../../support/server.ts';
 
 /*
@@ -49,6 +53,8 @@ try {
   const gone = (await ask('POST', 'Basic', { resourceType: 'Basic', code: { text: 'x' } })).json() as { id: string };
   await ask('DELETE', `Basic/${gone.id}`);
   for (const path of [`Basic/${gone.id}`, `Basic/${gone.id}/_history`, 'Basic/_history', 'Observation?patient:Patient.name=none&_include=*&_count=5', 'AuditEvent?_count=500']) await ask('GET', path);
+  // Of every kind of event one, also of those that this run has none of.
+  for (const { record } of kinds) answers.push(...renderEvents(newEntryId(Date.now()), recordOf(record), site).map((event) => Buffer.from(JSON.stringify(event))));
   // Stored resources keep their line breaks, so that each answer has a file of its own.
   const files = answers.map((answer, index) => {
     const file = join(directory, `${index}.json`);

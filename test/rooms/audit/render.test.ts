@@ -1,8 +1,10 @@
 import { describe, expect, test } from '@jest/globals';
+import { checkProfiles, shippedProfile, type Finding } from '../../../resources/profiles/index.ts';
 import { validateResource } from '../../../resources/validate/index.ts';
 import { newEntryId } from '../../../server/audit/entry.ts';
 import type { AuditRecord } from '../../../server/audit/record.ts';
 import { eventId, parseEventId, renderEvents } from '../../../server/audit/render/event.ts';
+import { kinds, observation, practitioner, query, search } from './kinds.ts';
 import { recordOf, site } from './support.ts';
 
 interface Coding { system?: string; code?: string }
@@ -14,6 +16,7 @@ const render = (changes: Partial<AuditRecord>): Event[] => renderEvents(newEntry
 const dcm = 'http://dicom.nema.org/resources/ontology/DCM';
 const participation = 'http://terminology.hl7.org/CodeSystem/v3-ParticipationType';
 const base = 'https://profiles.ihe.net/ITI/BALP/StructureDefinition/IHE.BasicAudit.';
+const own = 'urn:interlock:audit-profile:';
 
 /** The slices of the IHE BALP profiles, 1.1.4 (https://profiles.ihe.net/ITI/BALP/artifacts.html), written down apart from the renderer. */
 const profiles: Record<string, { subtypes: string[]; action: string; client: string; server: string; users: string[]; entity: 'data' | 'query' }> = {
@@ -36,6 +39,8 @@ function unmet(event: Event): string[] {
     const name = url.slice(base.length);
     const patient = name.startsWith('Patient');
     const profile = profiles[patient ? name.slice('Patient'.length) : name];
+    // These are checked by the profile engine alone.
+    if (url.startsWith(own) || name === 'PrivacyDisclosure.Source') continue;
     if (!url.startsWith(base) || profile === undefined) return [`unknown profile ${url}`];
     need(canonical(event.type) === 'http://terminology.hl7.org/CodeSystem/audit-event-type|rest', 'type');
     need(event.subtype.filter(({ system, code }) => system === 'http://hl7.org/fhir/restful-interaction' && profile.subtypes.includes(code!)).length === 1, 'subtype');
@@ -59,57 +64,39 @@ function unmet(event: Event): string[] {
   return faults;
 }
 
-const practitioner = { type: 'Practitioner', id: 'p9', versionId: 1 };
-const query = 'GET /fhir/R4/Observation?patient=pat-1&code=x';
-const search = { interaction: 'search-type', action: 'E', query } as const;
-const observation = (id: string, ...patients: string[]): NonNullable<AuditRecord['entities']>[number] => ({ type: 'Observation', id, versionId: 2, patients });
-const partner = { kind: 'partner', id: 'lab-1', display: 'Laboratory', address: '192.0.2.20' } as const;
-const anonymous = { kind: 'anonymous', id: 'anonymous', address: '2001:db8::1' } as const;
-const channel = { id: 'hl7v2', messageId: 'm-1', messageType: 'ADT^A01', controlId: 'C1' };
-const none = { entities: [], patients: [] };
+/** What the profile engine finds wrong with an event by the profile that it claims, or could not check. */
+const found = (event: unknown): Finding[] => [...checkProfiles(event as Record<string, unknown>, [], { source: shippedProfile, invariants: 'all', budgetMs: 30_000, nowMs: () => performance.now() }).findings].filter(({ severity }) => severity !== 'warning');
 
-const cases: readonly { name: string; record: Partial<AuditRecord>; profiles: (string | undefined)[]; type?: string; subtype?: string }[] = [
-  { name: 'read', record: {}, profiles: ['PatientRead'], subtype: 'read' },
-  { name: 'read without a patient', record: { entities: [practitioner], patients: [] }, profiles: ['Read'] },
-  { name: 'read of a Patient', record: { entities: [{ type: 'Patient', id: 'pat-1', versionId: 3 }], patients: ['pat-1'] }, profiles: ['PatientRead'] },
-  { name: 'read of what concerns two patients', record: { entities: [{ ...observation('o1', 'pat-1', 'pat-2'), type: 'Appointment' }] }, profiles: ['PatientRead', 'PatientRead'] },
-  { name: 'vread by a backend service', record: { interaction: 'vread', actor: { kind: 'client', id: 'svc-1', display: 'Service', address: '192.0.2.3' } }, profiles: ['PatientRead'], subtype: 'vread' },
-  { name: 'create', record: { interaction: 'create', action: 'C', entities: [{ ...observation('o1', 'pat-1'), hash: 'ab'.repeat(32) }] }, profiles: ['PatientCreate'] },
-  { name: 'create with the criteria of a conditional create', record: { interaction: 'create', action: 'C', query: 'If-None-Exist: identifier=1' }, profiles: ['PatientCreate'] },
-  { name: 'create out of a channel', record: { interaction: 'create', action: 'C', actor: partner, channel }, profiles: ['PatientCreate'] },
-  { name: 'update', record: { interaction: 'update', action: 'U' }, profiles: ['PatientUpdate'] },
-  { name: 'patch', record: { interaction: 'patch', action: 'U' }, profiles: ['PatientUpdate'] },
-  { name: 'delete by an operator', record: { interaction: 'delete', action: 'D', actor: { kind: 'operator', id: 'operator:root' } }, profiles: ['PatientDelete'] },
-  { name: 'delete without a patient by a job', record: { interaction: 'delete', action: 'D', entities: [practitioner], patients: [], actor: { kind: 'job', id: 'retention' } }, profiles: ['Delete'] },
-  { name: 'search that discloses two patients', record: { ...search, entities: [observation('o1', 'pat-1'), observation('o2', 'pat-2'), practitioner], patients: ['pat-1', 'pat-2'] }, profiles: ['PatientQuery', 'PatientQuery'] },
-  { name: 'search that finds nothing', record: { ...search, ...none }, profiles: ['Query'] },
-  { name: 'system search', record: { ...search, ...none, interaction: 'search-system' }, profiles: ['Query'], subtype: 'search-system' },
-  { name: 'history', record: { interaction: 'history-instance' }, profiles: [undefined], subtype: 'history-instance' },
-  { name: 'transaction', record: { ...none, interaction: 'transaction', action: 'E' }, profiles: [undefined] },
-  { name: 'operation', record: { interaction: '$everything', action: 'E', query: 'GET /Patient/pat-1/$everything' }, profiles: [undefined], subtype: 'operation' },
-  { name: 'refused read', record: { outcome: '4', error: 'forbidden', rule: 'scope: no read of Observation' }, profiles: [undefined] },
-  { name: 'refused search', record: { ...search, ...none, outcome: '4', error: 'forbidden' }, profiles: [undefined] },
-  { name: 'unauthenticated request', record: { ...none, outcome: '4', error: 'login-required', actor: anonymous, count: 12 }, profiles: [undefined] },
-  { name: 'break-glass', record: { purposeOfUse: ['BTG'], breakGlassReason: 'unconscious' }, profiles: ['PatientRead'] },
-  { name: 'on behalf of a person', record: { actor: { kind: 'client', id: 'svc-1', onBehalfOf: 'Practitioner/p1', launchId: 'l1', userAgent: 'app/1.0' } }, profiles: ['PatientRead'] },
-  { name: 'login', record: { ...none, kind: 'login', interaction: 'password+totp', action: 'E' }, profiles: [undefined], type: '110114', subtype: '110122' },
-  { name: 'failed login', record: { ...none, kind: 'login', interaction: 'password', action: 'E', outcome: '4', actor: anonymous }, profiles: [undefined], type: '110114' },
-  { name: 'logout', record: { ...none, kind: 'logout', interaction: 'idle', action: 'E' }, profiles: [undefined], type: '110114', subtype: '110123' },
-  { name: 'token grant', record: { ...none, kind: 'token', interaction: 'grant', action: 'E', client: { id: 'app-1', grantType: 'client_credentials', scope: 'system/*.rs' } }, profiles: [undefined], type: '110114', subtype: 'ITI-71' },
-  { name: 'channel message', record: { ...none, kind: 'channel', interaction: 'message-received', action: 'C', actor: partner, channel }, profiles: [undefined], type: '110107', subtype: 'message-received' },
-  { name: 'command', record: { ...none, kind: 'command', interaction: 'client add', action: 'E', command: 'client add --name --scope', actor: { kind: 'operator', id: 'operator:root' } }, profiles: [undefined], type: '110100' },
-  { name: 'use of a key', record: { ...none, kind: 'key', interaction: 'unwrap', action: 'E', actor: { kind: 'job', id: 'server' } }, profiles: [undefined], type: '110113', subtype: '110132' },
-  { name: 'server start', record: { ...none, kind: 'server', interaction: 'start', action: 'E', actor: { kind: 'job', id: 'server' } }, profiles: [undefined], type: '110100', subtype: '110120' },
-  { name: 'server stop', record: { ...none, kind: 'server', interaction: 'stop', action: 'E', actor: { kind: 'job', id: 'server' } }, profiles: [undefined], type: '110100', subtype: '110121' },
-];
+/** What each kind of event cannot do without: how to spoil it, by the profile's name. */
+const spoilers: Record<string, (event: Record<string, unknown> & Event) => object> = {
+  PatientCreate: (event) => ({ entity: event.entity.filter(({ role }) => role?.code !== '1') }),
+  Create: (event) => ({ agent: event.agent.slice(1) }),
+  PatientRead: (event) => ({ agent: event.agent.map(({ network: _, ...agent }) => agent) }),
+  Read: () => ({ action: 'E' }),
+  PatientUpdate: (event) => ({ agent: event.agent.map((agent) => ({ ...agent, requestor: false })) }),
+  PatientDelete: () => ({ subtype: [{ system: 'http://hl7.org/fhir/restful-interaction', code: 'read' }] }),
+  Delete: () => ({ outcome: '8' }),
+  PatientQuery: (event) => ({ entity: event.entity.map(({ query: _, ...entity }) => entity) }),
+  Query: (event) => ({ entity: event.entity.map((entity) => ({ ...entity, type: { system: 'urn:x', code: 'x' } })) }),
+  'PrivacyDisclosure.Source': () => ({ source: { site: 'x', observer: { display: 'somebody else' } } }),
+  interaction: () => ({ type: { system: dcm, code: '110100' } }),
+  refusal: () => ({ outcomeDesc: undefined }),
+  exchange: (event) => ({ entity: event.entity.filter(({ what }) => what?.identifier?.value === undefined || what.identifier.value.startsWith('request')) }),
+  authentication: () => ({ subtype: [{ system: 'urn:x', code: 'x' }] }),
+  command: (event) => ({ entity: event.entity.filter(({ name }) => name === undefined) }),
+  key: (event) => ({ entity: event.entity.slice(0, -1), agent: event.agent.slice(1) }),
+  server: (event) => ({ agent: event.agent.map(({ who: _, ...agent }) => agent) }),
+  export: () => ({ action: 'E' }),
+};
 
 describe('AuditEvents', () => {
-  test.each(cases)('$name: valid R4, as its profile demands, one requestor', ({ record, profiles: expected, type, subtype }) => {
+  test.each(kinds)('$name: valid R4, as its profile demands, one requestor', ({ record, profiles: expected, type, subtype }) => {
     const events = render(record);
-    expect(events.map((event) => event.meta.profile?.[0]?.slice(base.length))).toEqual(expected);
+    expect(events.map((event) => event.meta.profile?.map((url) => url.replace(base, '').replace(own, '')).join())).toEqual(expected);
     for (const event of events) {
       expect(validateResource(event)).toEqual([]);
       expect(unmet(event)).toEqual([]);
+      expect(found(event)).toEqual([]);
       expect(event.agent.filter((agent) => agent.requestor)).toHaveLength(1);
       if (type !== undefined) expect(event.type.code).toBe(type);
       if (subtype !== undefined) expect(event.subtype.map(({ code }) => code)).toContain(subtype);
@@ -142,6 +129,14 @@ describe('AuditEvents', () => {
     const id = newEntryId(1_700_000_000_000);
     expect(parseEventId(eventId(id, 12))).toEqual({ entryId: id, index: 12 });
     for (const other of ['', 'x', id.toString('hex'), `${id.toString('hex')}-`, `${id.toString('hex')}-01`, `${id.toString('hex').toUpperCase()}-0`, `${id.toString('hex')}--1`]) expect(parseEventId(other)).toBeUndefined();
+  });
+
+  const claimed = new Map(kinds.flatMap(({ record }) => render(record).map((event) => [event.meta.profile![0]!.replace(base, '').replace(own, ''), event] as const)));
+
+  test.each([...claimed])('a spoilt event of the profile %s does not conform', (name, event) => {
+    expect(Object.keys(spoilers)).toContain(name);
+    const spoilt = JSON.parse(JSON.stringify({ ...event, ...spoilers[name]!(event as Record<string, unknown> & Event) })) as unknown;
+    expect(found(spoilt).filter(({ severity }) => severity === 'error').length).toBeGreaterThan(0);
   });
 
   test('the check above sees what is wrong', () => {

@@ -113,6 +113,15 @@ const searches: readonly (readonly [string, Criterion])[] = [
   ['a dense subtype', param('subtype', token('read'))],
   ['a subtype of another system', param('subtype', token('110122'))],
   ['an address', param('address', { kind: 'string', value: '192.0.2.3' })],
+  ['an exact address', { op: 'param', param: params.get('address')!, modifier: 'exact', of: [{ kind: 'string', value: '192.0.2.3' }] }],
+  ['a role', param('agent-role', token('physician'))],
+  ['a role of an entity', and(param('entity-role', token('24', 'http://terminology.hl7.org/CodeSystem/object-role')), param('date', date('eq', '2026-02')))],
+  ['a type of an entity', param('entity-type', token('Condition'))],
+  ['a name of an entity', param('entity-name', { kind: 'string', value: 'client' })],
+  ['a policy', param('policy', { kind: 'uri', value: 'urn:example:policy' })],
+  ['a site', param('site', token(site.site))],
+  ['a source', param('source', reference('Device', 'd1'))],
+  ['exports', param('type', token('110106'))],
   ['a name', param('agent-name', { kind: 'string', value: 'person 3' })],
   ['a day', param('date', date('eq', '2026-03-01'))],
   ['other days', param('date', date('ne', '2026-03-01'))],
@@ -124,7 +133,19 @@ const searches: readonly (readonly [string, Criterion])[] = [
   ['a name that is missing', { op: 'not', of: { op: 'present', param: params.get('agent-name')! } }],
 ];
 
+/** Parameters that a condition asks for. */
+function codesIn(where: Criterion): string[] {
+  if (where.op === 'all' || where.op === 'any') return where.of.flatMap(codesIn);
+  if (where.op === 'not') return codesIn(where.of);
+  return where.op === 'param' || where.op === 'present' ? [where.param.code] : [];
+}
+
 describe('AuditEvent search', () => {
+  test('every parameter that R4 has is among the searches', () => {
+    const asked = new Set(searches.flatMap(([, where]) => codesIn(where)));
+    expect([...params.keys()].filter((code) => !code.startsWith('_') && !asked.has(code))).toEqual([]);
+  });
+
   test.each(searches)('%s: the same events, in the same order, as by testing each', async (_, where) => {
     const found = await pages(where, 50);
     expect(found).toEqual(expected(where));
