@@ -9,6 +9,7 @@ import { atPresent } from './access/standing.ts';
 import type { Auth } from './auth/auth.ts';
 import { authenticate, dpopToken } from './auth/passport.ts';
 import { commandEndpoint } from './cli/endpoint.ts';
+import { consoleRouter } from './console/alerts-page.ts';
 import { docsRouter } from './docs.ts';
 import type { CapabilityFacts } from './fhir/capabilities.ts';
 import { FhirDocuments } from './fhir/documents.ts';
@@ -49,6 +50,7 @@ export function createHttpServer(services: Services): Server {
   app.use('/oauth2', auth.router);
   app.use('/channels', doorRouter({ ...services, passport: auth.passport }));
   app.use('/admin', commandEndpoint(services));
+  app.use('/console', consoleRouter({ auth, alerts: services.alerts, audit, keyring: services.keyring, baseUrl: config.baseUrl, nowMs: services.nowMs }));
   app.use('/docs', docsRouter({ auth, baseUrl: config.baseUrl }));
   app.use(
     fhirPath,

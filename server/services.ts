@@ -28,6 +28,7 @@ import type { Lifetimes } from './auth/provider.ts';
 import { readSsoFile } from './auth/sso-file.ts';
 import type { CommandServices } from './cli/command.ts';
 import type { Config } from './config/config.ts';
+import { consoleClient } from './console/alerts-page.ts';
 import { channelDefinitions, messageFormats } from './interfaces/channels.ts';
 import { auditPort, sealPort } from './interfaces/ports.ts';
 import { createSink } from './interfaces/sink.ts';
@@ -135,7 +136,7 @@ export async function openServices(options: ServicesOptions): Promise<Services> 
     const consents = new ConsentRegistry({ store, values, nowMs, otherwise: config.consentDefault, organizations: new Map(config.consentOrganizations) });
     const breakGlass = new BreakGlass({ app: mongo.app, keyring, audit, nowMs, maxSignInAgeMs: config.breakGlassSignInAgeS * 1000, onAlert: async () => alerts.flush() });
     const guard: GuardServices = { store, consents, breakGlass, audit, auditEvents: auditReader, nowMs, values, terminology, integrity: config.referenceIntegrity, ownPatients: new OwnPatients({ store, nowMs, values }) };
-    const auth = opened(await createAuth({ app: mongo.app, keyring, audit, guard, issuer: `${config.baseUrl}/oauth2`, fhirBaseUrl, log, nowMs, lifetimes: lifetimesOf(config), ownClients: docsClient(config.baseUrl), ...(config.ssoFile === undefined ? {} : { sso: readSsoFile(config.ssoFile) }), keySets: { allowedHosts: config.jwksHosts, allowInsecureLoopback: config.allowInsecureJwks, ca: [pki.caPem] }, requireDpopNonce: config.requireDpopNonce, maxPendingClients: config.maxPendingClients, pki, partnerOf: async (socket) => partnerNameOf(pki, socket) }), async (part) => part.close());
+    const auth = opened(await createAuth({ app: mongo.app, keyring, audit, guard, issuer: `${config.baseUrl}/oauth2`, fhirBaseUrl, log, nowMs, lifetimes: lifetimesOf(config), ownClients: new Map([...docsClient(config.baseUrl), ...consoleClient(config.baseUrl)]), ...(config.ssoFile === undefined ? {} : { sso: readSsoFile(config.ssoFile) }), keySets: { allowedHosts: config.jwksHosts, allowInsecureLoopback: config.allowInsecureJwks, ca: [pki.caPem] }, requireDpopNonce: config.requireDpopNonce, maxPendingClients: config.maxPendingClients, pki, partnerOf: async (socket) => partnerNameOf(pki, socket) }), async (part) => part.close());
     const channels = opened(
       await listening(config.mllpPort, 'INTERLOCK_MLLP_PORT', Channels.start({
         definitions: channelDefinitions(config, options.serve),

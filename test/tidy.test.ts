@@ -9,7 +9,7 @@ const root = join(import.meta.dirname, '..');
 /** Rooms in import order: a room imports only those before it. `main` is what lies in server/ itself: the composition root. */
 const rooms = [
   'resources', 'mappings', 'channels',
-  'config', 'observe', 'kms', 'pki', 'mongo', 'search', 'storage', 'delivery', 'audit', 'alerts', 'atna', 'partners', 'access', 'reports', 'auth', 'fhir', 'interfaces', 'cli', 'main', 'demo',
+  'config', 'observe', 'kms', 'pki', 'mongo', 'search', 'storage', 'delivery', 'audit', 'alerts', 'atna', 'partners', 'access', 'reports', 'auth', 'fhir', 'interfaces', 'console', 'cli', 'main', 'demo',
 ];
 
 /** The one door: only these rooms run the storage's code. Types may be imported by all to its right. */
