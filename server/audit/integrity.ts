@@ -14,7 +14,7 @@ import type { OpenStore } from '../storage/store.ts';
 import { checkTrail, type TrailCheck } from './check.ts';
 import type { Archive } from './archive.ts';
 import type { Checkpoints } from './checkpoints.ts';
-import { idBytes, openEntry } from './entry.ts';
+import { idBytes, openEntry, timeOfId } from './entry.ts';
 import type { AuditReader } from './reader.ts';
 import type { AuditRecord, AuditTrail } from './record.ts';
 import { maxDateMs } from './scan.ts';
@@ -96,7 +96,7 @@ export class IntegrityChecks {
     const beganMs = nowMs();
     const breathe = this.#turns(background ? backgroundRestMs : 0);
     const check = store.checkIntegrity({
-      trail: this.#writes(), directory: join(dataDir, 'integrity-check'), breathe, ...(memoryBytes === undefined ? {} : { memoryBytes }),
+      trail: await this.#writes(), directory: join(dataDir, 'integrity-check'), breathe, ...(memoryBytes === undefined ? {} : { memoryBytes }),
       onProgress: (documents, of) => tell(500 + Math.floor((500 * documents) / of), 1_000),
       settle: async () => {
         await sleep(settleMs);
@@ -144,9 +144,12 @@ export class IntegrityChecks {
     };
   }
 
-  #writes(): TrailOfWrites {
-    const { reader, keyring, tenant } = this.#options;
+  async #writes(): Promise<TrailOfWrites> {
+    const { reader, keyring, tenant, archive } = this.#options;
+    const tombstones = archive === undefined ? [] : (await archive.catalogue.state(true)).tombstones;
+    const purgedUntilMs = Math.max(0, ...tombstones.map(({ until }) => Date.parse(until)));
     return {
+      isPurged: (entryId) => timeOfId(entryId) <= purgedUntilMs,
       async recorded(entryId) {
         const found: RecordedVersion[] = [];
         for await (const { id, record } of reader.entries({ hints: [], fromMs: 0, untilMs: maxDateMs, entryIds: [entryId] }, false)) found.push(...versionsOf(id, record));

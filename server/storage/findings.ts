@@ -34,6 +34,8 @@ export interface TrailOfWrites {
   recorded(entryId: Buffer): Promise<readonly RecordedVersion[]>;
   /** What a sealed entry says, whether it is in the trail or not; nothing if it does not open. */
   opened(sealed: Buffer): Promise<readonly RecordedVersion[]>;
+  /** Whether an entry that is not in the trail is as old as those that were purged after their time. */
+  isPurged(entryId: Buffer): boolean;
 }
 
 /** How a stored document was found. */

@@ -25,6 +25,8 @@ export interface IntegrityReport {
   /** Documents looked at, those of past versions included, and files. */
   readonly documents: number;
   readonly files: number;
+  /** Versions of which the entries were purged after their time: only their seals could be checked. */
+  readonly purged: number;
   /** At most {@link maxListed}, in the order of document ids. */
   readonly findings: readonly IntegrityFinding[];
   /** In all; of more than {@link maxSuspects} resources the rest was not looked at. */
@@ -61,6 +63,7 @@ export class IntegrityCheck {
   #documents = 0;
   #expectedDocuments = 0;
   #fileCount = 0;
+  #purged = 0;
 
   constructor({ app, codec, files, ...options }: IntegrityOptions & { readonly app: Connection; readonly codec: DocumentCodec; readonly files: Files }) {
     this.#app = app;
@@ -81,7 +84,7 @@ export class IntegrityCheck {
     try {
       this.#expectedDocuments = (await Promise.all(['resources', 'versions'].map(async (name) => this.#app.db!.collection(name).estimatedDocumentCount()))).reduce((sum, count) => sum + count, 0);
       for (const part of this.#inventory.parts()) if (suspects.length < maxSuspects) await this.#walk(part, suspects);
-      const counted = { documents: this.#documents, files: this.#fileCount };
+      const counted = { documents: this.#documents, files: this.#fileCount, purged: this.#purged };
       const strange = await this.#strange();
       if (suspects.length > 0) await this.#options.settle();
       const misfits: Misfit[] = [];
@@ -145,7 +148,9 @@ export class IntegrityCheck {
     await this.#options.breathe();
     const current = document._id.length === idBytes;
     const state = await this.#stateOf(document, expected);
-    const versionId = state === 'broken' && !current ? document._id.readUInt32BE(idBytes) : Number(document.vid as unknown);
+    // Of a broken document anything may be of any kind.
+    const said: unknown = document.vid;
+    const versionId = state === 'broken' && !current ? document._id.readUInt32BE(idBytes) : typeof said === 'number' ? said : 0;
     return { state, current, versionId, ...(keep && state !== 'sound' ? { document } : {}) };
   }
 
@@ -170,8 +175,11 @@ export class IntegrityCheck {
     const known = expected.find(({ versionId }) => versionId === document.vid);
     if (known !== undefined && !known.fingerprint.equals(this.#inventory.fingerprint(hash))) return 'other';
     if (known === undefined) {
-      const recorded = await this.#options.trail.recorded(document.audit.subarray(0, idBytes));
-      if (!recorded.some((one) => one.type === body.type && one.id === body.id && one.versionId === document.vid && one.hash === hash)) return 'unrecorded';
+      const { trail } = this.#options;
+      const entryId = document.audit.subarray(0, idBytes);
+      const recorded = await trail.recorded(entryId);
+      if (recorded.length === 0 && trail.isPurged(entryId)) this.#purged += 1;
+      else if (!recorded.some((one) => one.type === body.type && one.id === body.id && one.versionId === document.vid && one.hash === hash)) return 'unrecorded';
     }
     if (body.file === undefined) return 'sound';
     this.#fileCount += 1;

@@ -28,6 +28,7 @@ const collection = (name: 'resources' | 'versions') => on.app.db!.collection<Sto
 const raw = { promoteBuffers: true, useBigInt64: true } as const;
 const current = async (type: string, id: string): Promise<StoredDocument> => (await collection('resources').findOne({ _id: codec.docId(type, id) }, raw))!;
 const past = async (type: string, id: string, vid: number): Promise<StoredDocument> => (await collection('versions').findOne({ _id: pastId(codec.docId(type, id), vid) }, raw))!;
+const set = (document: StoredDocument, change: object) => collection(document._id.length === 16 ? 'resources' : 'versions').updateOne({ _id: document._id }, { $set: change });
 const flipped = (bytes: Buffer, at = bytes.length >> 1): Buffer => Buffer.from(bytes.map((byte, index) => (index === at ? byte ^ 1 : byte)));
 const named = ({ findings }: IntegrityOutcome): string[] => findings.map(({ kind, type, id, versionId }) => `${kind} ${type ?? '?'}/${id ?? '?'} ${versionId ?? '?'}`).sort();
 const put = async (name: 'resources' | 'versions', { _id, ...rest }: StoredDocument): Promise<unknown> => collection(name).replaceOne({ _id }, rest);
@@ -119,7 +120,6 @@ describe('A store that nobody touched', () => {
 });
 
 describe('Whoever has all rights on the database is found out', () => {
-  const set = (document: StoredDocument, change: object) => collection(document._id.length === 16 ? 'resources' : 'versions').updateOne({ _id: document._id }, { $set: change });
   const attacks: Readonly<Record<string, readonly [attack: () => Promise<unknown>, findings: readonly string[], text?: RegExp]>> = {
     'a bit of a body flipped': [async () => set(await current('Patient', 'ada'), { body: flipped((await current('Patient', 'ada')).body) }), ['altered Patient/ada 4'], /It was changed/],
     'a bit of a past body flipped': [async () => set(await past('Patient', 'ada', 2), { body: flipped((await past('Patient', 'ada', 2)).body) }), ['altered Patient/ada 2']],
@@ -226,6 +226,20 @@ describe('Whoever has all rights on the database is found out', () => {
 });
 
 describe('What is known of the trail', () => {
+  test('may end where entries were purged: what is older is checked by its seal, all else is unrecorded', async () => {
+    const nobody = { recorded: async () => [], opened: async () => [] };
+    const run = async (isPurged: () => boolean) => on.store.checkIntegrity({ trail: { ...nobody, isPurged }, directory: join(dataDir, 'purged'), breathe: async () => undefined, settle: async () => undefined }).run();
+    const purged = await run(() => true);
+    expect(purged).toMatchObject({ found: 0, purged: purged.documents });
+    const unrecorded = await run(() => false);
+    expect(unrecorded).toMatchObject({ purged: 0, complete: true });
+    expect(new Set(unrecorded.findings.map(({ kind }) => kind))).toEqual(new Set(['unrecorded']));
+    const bob = await current('Patient', 'bob');
+    await set(bob, { x: [] });
+    expect((await run(() => true)).findings.map(({ kind }) => kind)).toEqual(['unrecorded']);
+    await set(bob, { x: bob.x });
+  });
+
   test('goes into files where memory does not suffice, and these hold no names and no hashes', async () => {
     const directory = join(dataDir, 'inventory');
     const inventory = new Inventory(codec, directory, 1_000);
