@@ -28,7 +28,8 @@ export function accountPage({ form, signOutUrl, appsUrl, username, security, ses
   const start = (step: string) => html`<input type="hidden" name="csrf" value="${form.csrf}"><input type="hidden" name="step" value="${step}">`;
   return page(
     'Security settings',
-    html`<p>You are signed in as <strong>${username}</strong>. <a href="${appsUrl}">Apps with access</a> · <a href="${signOutUrl}">Sign out</a></p>
+    html`<p>You are signed in as <strong>${username}</strong>.</p>
+<p class="links"><a href="${appsUrl}">Apps with access</a> <a href="${signOutUrl}">Sign out</a></p>
 ${problem !== undefined && html`<p class="problem" role="alert">${problem}</p>`}
 <h2>Authenticator app</h2>
 <form method="post" action="${form.action}">${start('totp-start')}

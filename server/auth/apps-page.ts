@@ -1,6 +1,6 @@
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
 import express, { type Request, type Response, type Router } from 'express';
-import { parseScope } from '../access/scopes.ts';
+import { parseScope, type Scope } from '../access/scopes.ts';
 import type { AuditTrail } from '../audit/record.ts';
 import type { Keyring } from '../kms/keyring.ts';
 import type { AppAccess, AppAccessEntry } from './app-access.ts';
@@ -72,20 +72,23 @@ function signInUrl({ issuer, fhirBaseUrl }: AppsPageOptions): string {
 function appsPage(action: string, signOutUrl: string, csrf: string, person: Person, entries: readonly AppAccessEntry[]): string {
   return page(
     'Apps with access',
-    html`<p>You are signed in as <strong>${person.username}</strong>. <a href="${signOutUrl}">Sign out</a></p>
+    html`<p>You are signed in as <strong>${person.username}</strong>.</p>
+<p class="links"><a href="${action.replace(/apps$/, 'account')}">Security settings</a> <a href="${signOutUrl}">Sign out</a></p>
 ${entries.length === 0 ? html`<p role="status">No app has access.</p>` : html`<ul class="apps">${entries.map((entry) => appItem(action, csrf, entry))}</ul>`}`,
   );
 }
 
 function appItem(action: string, csrf: string, { clientId, clientName, since, lastUsed, until, scopes }: AppAccessEntry): Html {
-  const titles = [...new Set(scopes.flatMap((text) => {
-    const scope = parseScope(text);
-    return scope === undefined ? [] : [wordingOf(scope).title];
+  const parsed = scopes.map(parseScope).filter((scope) => scope !== undefined);
+  const isRecord = ({ kind }: Scope): boolean => kind === 'resource';
+  const lines = [...new Set([...parsed.filter(isRecord), ...parsed.filter((scope) => !isRecord(scope))].map((scope) => {
+    const { title, detail } = wordingOf(scope);
+    return detail === undefined ? title : `${title}: ${detail[0]!.toLowerCase()}${detail.slice(1)}`;
   }))];
   return html`<li>
 <h2>${clientName}</h2>
 <dl><dt>Since</dt><dd>${day(since)}</dd><dt>Last used</dt><dd>${lastUsed === undefined ? 'not yet' : `${day(lastUsed)}, ${lastUsed.toISOString().slice(11, 16)} UTC`}</dd><dt>Asks again</dt><dd>${day(until)}</dd></dl>
-<details><summary>What it may do</summary><ul>${titles.map((title) => html`<li>${title}</li>`)}</ul></details>
+<details><summary>What it may do</summary><ul>${lines.map((line) => html`<li>${line}</li>`)}</ul></details>
 <form method="post" action="${action}">
 <input type="hidden" name="csrf" value="${csrf}">
 <button name="client" value="${clientId}" class="quiet" aria-label="End access of ${clientName}">End access</button>

@@ -9,7 +9,7 @@ export interface ConsentLine {
   /** How many records it would release at present. */
   readonly count?: Count | undefined;
   /** Parts that can be granted instead. */
-  readonly kinds?: readonly { readonly scope: string; readonly title: string }[];
+  readonly kinds?: readonly { readonly scope: string; readonly title: string; readonly count?: Count | undefined }[];
 }
 
 export interface ConsentFacts extends FormFacts {
@@ -51,6 +51,7 @@ ${facts.withheld.length > 0 && html`<h2>It will not get</h2><p>This needs a pati
 <button name="decision" value="cancel" class="quiet">Don’t allow</button>
 </div>
 </form>
+<details><summary>Technical names</summary><ul>${[...facts.optional, ...facts.fixed, ...facts.withheld].map(({ title, scope }) => html`<li>${title}<code>${scope}</code></li>`)}</ul></details>
 <p class="reference">Your answer is kept for a year at most, so that the same is not asked again. See and end it at any time under <a href="${facts.appsUrl}">Apps with access</a>. Not you? <a href="${facts.signOutUrl}">Sign out</a>, then start the app again.</p>`,
   );
 }
@@ -58,11 +59,11 @@ ${facts.withheld.length > 0 && html`<h2>It will not get</h2><p>This needs a pati
 function choice(entry: ConsentLine): Html {
   const { kinds = [] } = entry;
   return html`<label class="choice"><input type="checkbox" name="scope" value="${entry.scope}" checked>${line(entry)}</label>
-${kinds.length > 0 && html`<details><summary>Only some kinds</summary><fieldset><legend>${entry.title}: if you tick any of these, it gets no others</legend>${kinds.map((kind) => html`<label class="choice"><input type="checkbox" name="kind" value="${kind.scope}"><span><strong>${kind.title}</strong></span></label>`)}</fieldset></details>`}`;
+${kinds.length > 0 && html`<details><summary>Only some kinds</summary><fieldset><legend>${entry.title}: tick some to allow only these, or none to allow all</legend>${kinds.map((kind) => html`<label class="choice"><input type="checkbox" name="kind" value="${kind.scope}">${line(kind)}</label>`)}</fieldset></details>`}`;
 }
 
-function line(entry: ConsentLine): Html {
-  return html`<span><strong>${entry.title}</strong>${entry.detail !== undefined && html`<small>${entry.detail}</small>`}${entry.count !== undefined && html`<small class="count">${countText(entry.count)}</small>`}<code>${entry.scope}</code></span>`;
+function line(entry: Omit<ConsentLine, 'kinds'>): Html {
+  return html`<span><strong>${entry.title}</strong>${entry.detail !== undefined && html`<small>${entry.detail}</small>`}${entry.count !== undefined && html`<small>${countText(entry.count)}</small>`}</span>`;
 }
 
 function countText(count: Count): string {

@@ -30,8 +30,9 @@ const isRead = (scope: Scope): scope is ResourceScope => scope.kind === 'resourc
 export async function showConsent(options: ConsentOptions, { form, asker, asked }: Step, request: Request, response: Response): Promise<void> {
   const { context, possible, withheld } = asked;
   const { person } = asker;
-  const counts = await counted(options.records, asker, possible.filter(isRead), context.patient);
-  const line = (scope: Scope): ConsentLine => ({ scope: scope.text, ...wordingOf(scope), count: counts.get(scope.text), kinds: kindsOf(scope).map((kind) => ({ scope: kind.scope.text, title: kind.title })) });
+  const reads = possible.filter(isRead);
+  const counts = await counted(options.records, asker, [...reads, ...reads.flatMap((scope) => kindsOf(scope).map((kind) => kind.scope))], context.patient);
+  const line = (scope: Scope): ConsentLine => ({ scope: scope.text, ...wordingOf(scope), count: counts.get(scope.text), kinds: kindsOf(scope).map((kind) => ({ scope: kind.scope.text, title: kind.title, count: counts.get(kind.scope.text) })) });
   const own = ownPatients(person);
   const [lasting, whileSignedIn] = ['offline_access', 'online_access'].map((text) => possible.some((scope) => scope.text === text));
   const page = consentPage({

@@ -35,5 +35,10 @@ export function kindsOf(scope: Scope): readonly Kind[] {
   });
 }
 
+/** Everyday words for a criterion of a granular scope, if it is one of the categories above. */
+export function criterionTitle(type: string, parameter: string, value: string): string | undefined {
+  return parameter === 'category' ? categories[type]?.find(([category]) => category === value)?.[1] : undefined;
+}
+
 /** The granular scopes that are supported of all types, for discovery. */
 export const granularScopes: readonly string[] = (['patient', 'user'] as const).flatMap((level) => Object.entries(categories).flatMap(([type, list]) => list.map(([category]) => `${level}/${type}.rs?category=${category}`)));

@@ -80,13 +80,13 @@ async function send(response: Response, text: string): Promise<void> {
 function patientPage(form: FormFacts, query: PatientQuery, found: Found | 'too-wide' | undefined): string {
   return page(
     'Choose a patient',
-    html`<p>Whose record shall <strong>${form.appName}</strong> work with?</p>
+    html`<p>Whose record should <strong>${form.appName}</strong> work with?</p>
 ${found === 'too-wide' && html`<p class="problem" role="alert">Enter a whole identifier, at least three letters of the name, or two letters and the birth date.</p>`}
 ${found !== undefined && found !== 'too-wide' && results(form, 'patient', found, 'No patient whom you may see matches.')}
 <form method="post" action="${form.action}">
 <input type="hidden" name="csrf" value="${form.csrf}">
 <label for="name">Name</label>
-<input id="name" name="name" maxlength="100" autocomplete="off" spellcheck="false" value="${query.name}" autofocus>
+<input id="name" name="name" maxlength="100" autocomplete="off" spellcheck="false" value="${query.name}"${!hasMatches(found) && html` autofocus`}>
 <label for="birthdate">Birth date</label>
 <input id="birthdate" name="birthdate" type="date" value="${query.birthDate}">
 <label for="identifier">Identifier, such as the record number</label>
@@ -100,12 +100,12 @@ ${buttons('Search', 'Go on without a patient')}
 function encounterPage(form: FormFacts, since: string, found: Found | undefined): string {
   return page(
     'Choose a visit',
-    html`<p>Which visit shall <strong>${form.appName}</strong> work with?</p>
+    html`<p>Which visit should <strong>${form.appName}</strong> work with?</p>
 ${found !== undefined && results(form, 'encounter', found, 'No visit since that day.')}
 <form method="post" action="${form.action}">
 <input type="hidden" name="csrf" value="${form.csrf}">
 <label for="since">Visits since</label>
-<input id="since" name="since" type="date" value="${since}" required autofocus>
+<input id="since" name="since" type="date" value="${since}" required${!hasMatches(found) && html` autofocus`}>
 ${buttons('Search', 'Go on without a visit')}
 </form>`,
   );
@@ -114,7 +114,7 @@ ${buttons('Search', 'Go on without a visit')}
 function ownPage(form: FormFacts, matches: readonly Choosable[]): string {
   return page(
     'Whose record?',
-    html`<p>Whose record shall <strong>${form.appName}</strong> work with?</p>
+    html`<p>Whose record should <strong>${form.appName}</strong> work with?</p>
 ${results(form, 'patient', { matches, isCut: false }, 'No record is available.')}
 <form method="post" action="${form.action}">
 <input type="hidden" name="csrf" value="${form.csrf}">
@@ -123,12 +123,14 @@ ${results(form, 'patient', { matches, isCut: false }, 'No record is available.')
   );
 }
 
+const hasMatches = (found: Found | 'too-wide' | undefined): boolean => typeof found === 'object' && found.matches.length > 0;
+
 function results(form: FormFacts, name: 'patient' | 'encounter', { matches, isCut }: Found, nothing: string): Html {
   if (matches.length === 0) return html`<p role="status">${nothing}</p>`;
   return html`<form method="post" action="${form.action}" class="results" aria-label="Search results">
 <input type="hidden" name="csrf" value="${form.csrf}">
 <p role="status">${matches.length === 1 ? 'One match' : `${isCut ? 'The first ' : ''}${matches.length} matches${isCut ? '; there are more, so search for less' : ''}`}</p>
-${matches.map((one) => html`<button class="result" name="${name}" value="${one.id}"><strong>${one.title}</strong><small>${one.detail}</small></button>`)}
+${matches.map((one, index) => html`<button class="result" name="${name}" value="${one.id}"${index === 0 && html` autofocus`}><strong>${one.title}</strong><small>${one.detail}</small></button>`)}
 </form>`;
 }
 

@@ -131,10 +131,25 @@ function patientLine(version: StoredVersion): Choosable {
 
 function encounterLine(version: StoredVersion): Choosable {
   const { period, status, class: kind, type } = version.resource() as ResourceJson & EncounterParts;
-  const what = type?.[0]?.text ?? type?.[0]?.coding?.[0]?.display ?? kind?.display ?? kind?.code ?? 'Visit';
-  const when = [period?.start?.slice(0, 10), period?.end?.slice(0, 10)].filter((part) => part !== undefined).join(' to ');
+  const what = type?.[0]?.text ?? type?.[0]?.coding?.[0]?.display ?? visitNames[kind?.code ?? ''] ?? kind?.display ?? 'Visit';
+  const when = [...new Set([period?.start?.slice(0, 10), period?.end?.slice(0, 10)].filter((part) => part !== undefined))].join(' to ');
   return { id: version.id, title: what, detail: [when, status].filter((part) => part !== undefined && part !== '').join(', ') };
 }
+
+/** Everyday names of the codes of [ActEncounterCode](https://terminology.hl7.org/ValueSet-v3-ActEncounterCode.html). */
+const visitNames: Readonly<Record<string, string>> = {
+  ACUTE: 'Acute inpatient stay',
+  AMB: 'Outpatient visit',
+  EMER: 'Emergency visit',
+  FLD: 'Visit in the field',
+  HH: 'Home visit',
+  IMP: 'Inpatient stay',
+  NONAC: 'Non-acute inpatient stay',
+  OBSENC: 'Observation stay',
+  PRENC: 'Pre-admission visit',
+  SS: 'Short stay',
+  VR: 'Virtual visit',
+};
 
 interface PatientParts {
   readonly name?: readonly { readonly text?: string; readonly family?: string; readonly given?: readonly string[] }[];

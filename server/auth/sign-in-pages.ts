@@ -22,11 +22,11 @@ const csrfField = ({ csrf }: Form): Html => html`<input type="hidden" name="csrf
 
 /** A button that the script shows where the browser knows passkeys; and what it fills in. */
 export function passkeyButton(kind: 'get' | 'create', label: string, options: object): Html {
-  return html`<input type="hidden" name="passkey" value=""><button type="button" class="quiet" data-passkey="${kind}" data-options="${JSON.stringify(options)}" hidden>${label}</button>`;
+  return html`<input type="hidden" name="passkey" value=""><button type="button" class="quiet" data-passkey="${kind}" data-options="${JSON.stringify(options)}" hidden>${label}</button><p class="problem" role="alert" hidden>${kind === 'get' ? 'No passkey was used. Try again, or sign in with your password and code.' : 'No passkey was made. Try again, or cancel.'}</p>`;
 }
 
-/** The sign-in page. `problem` stands above the form; it never says what was wrong. */
-export function signInPage(form: FormFacts, offer: SignInOffer, problem?: string): string {
+/** The sign-in page. `problem` stands above the form; it never says what was wrong. `username`: as typed before. */
+export function signInPage(form: FormFacts, offer: SignInOffer, problem?: string, username = ''): string {
   return page(
     'Sign in',
     html`<p>to continue to <strong>${form.appName}</strong></p>
@@ -34,9 +34,9 @@ ${problemLine(problem)}
 <form method="post" action="${form.action}">
 ${csrfField(form)}
 <label for="username">User name</label>
-<input id="username" name="username" autocomplete="username webauthn" autocapitalize="none" spellcheck="false" maxlength="64" required autofocus>
+<input id="username" name="username" autocomplete="username webauthn" autocapitalize="none" spellcheck="false" maxlength="64" required value="${username}"${username === '' && html` autofocus`}>
 <label for="password">Password</label>
-<input id="password" name="password" type="password" autocomplete="current-password" maxlength="128" required>
+<input id="password" name="password" type="password" autocomplete="current-password" maxlength="128" required${username !== '' && html` autofocus`}>
 <label for="code">Code from your authenticator app</label>
 <input id="code" name="code" class="code" inputmode="numeric" autocomplete="one-time-code" pattern="[0-9 ]{6,8}" maxlength="8" aria-describedby="code-hint">
 <small id="code-hint">Leave it empty at your very first sign-in.</small>
@@ -76,7 +76,7 @@ export function totpSetUpPage(form: Form, step: string, username: string, secret
   const { path, size } = qrPath(otpauthUrl(username.slice(0, 32), secret));
   return page(
     'Set up your second factor',
-    html`<p>Scan this with an authenticator app, then type the code that it shows.</p>
+    html`<p>An authenticator app on your phone shows a new code every 30 seconds. Scan this with it, then type the code that it shows.</p>
 ${problemLine(problem)}
 <svg class="qr" role="img" aria-label="QR code for the authenticator app" viewBox="0 0 ${String(size)} ${String(size)}" width="232" height="232" shape-rendering="crispEdges"><path fill="#fff" d="M0 0h${String(size)}v${String(size)}H0z"/><path fill="#000" d="${path}"/></svg>
 <p>Cannot scan? Type this secret into the app: <code class="secret">${secret.replaceAll(/(.{4})(?=.)/g, '$1 ')}</code></p>
@@ -97,16 +97,16 @@ export function recoveryCodesPage(form: Form, step: string, codes: readonly stri
 <ul class="codes">${codes.map((code) => html`<li><code>${code}</code></li>`)}</ul>
 <form method="post" action="${form.action}">
 ${csrfField(form)}<input type="hidden" name="step" value="${step}">
-<div class="buttons"><button autofocus>I have kept them</button></div>
+<div class="buttons"><button autofocus>I have saved them</button></div>
 </form>`,
   );
 }
 
-/** The fields of a password change. */
-export function passwordFields(username: string): Html {
+/** The fields of a password change. `isFirst`: the page is about nothing else. */
+export function passwordFields(username: string, isFirst = false): Html {
   return html`<input name="username" value="${username}" autocomplete="username" hidden>
-<label for="current">Present password</label>
-<input id="current" name="current" type="password" autocomplete="current-password" maxlength="128" required>
+<label for="current">Current password</label>
+<input id="current" name="current" type="password" autocomplete="current-password" maxlength="128" required${isFirst && html` autofocus`}>
 <label for="next">New password</label>
 <input id="next" name="next" type="password" autocomplete="new-password" minlength="12" maxlength="128" required aria-describedby="rules">
 <small id="rules">12 characters or more, with upper and lower case letters, a digit and a symbol; no common password, and not your user name.</small>
@@ -118,11 +118,11 @@ export function passwordFields(username: string): Html {
 export function newPasswordPage(form: Form, username: string, problem?: string): string {
   return page(
     'Choose a new password',
-    html`<p>Your present password was given to you by somebody else. Choose one that only you know.</p>
+    html`<p>Your current password was given to you by somebody else. Choose one that only you know.</p>
 ${problemLine(problem)}
 <form method="post" action="${form.action}">
 ${csrfField(form)}<input type="hidden" name="step" value="password">
-${passwordFields(username)}
+${passwordFields(username, true)}
 <div class="buttons"><button>Continue</button><button name="decision" value="cancel" class="quiet" formnovalidate>Cancel</button></div>
 </form>`,
   );
@@ -177,12 +177,15 @@ for (const button of document.querySelectorAll('button[data-passkey]')) {
     const options = JSON.parse(button.dataset.options);
     const first = form.querySelector('input[name=password]');
     if (first !== null) options.userVerification = first.value === '' ? 'required' : 'preferred';
+    const problem = button.nextElementSibling;
     button.disabled = true;
+    problem.hidden = true;
     try {
       form.elements.passkey.value = JSON.stringify(await run(button.dataset.passkey, options));
       form.submit();
     } catch {
       button.disabled = false;
+      problem.hidden = false;
       button.focus();
     }
   });

@@ -39,7 +39,12 @@ export async function showSignIn(options: SignInOptions, waiting: Waiting, reque
   const progress = await options.rows.get<Progress>('SignIn', waiting.details.uid);
   if (progress !== undefined) return goOn(options, waiting, progress, request, response, problem);
   const offer = await offerOf(options, waiting, response);
-  response.status(problem === undefined ? 200 : 401).type('html').send(signInPage(waiting.form, offer, problem));
+  response.status(problem === undefined ? 200 : 401).type('html').send(signInPage(waiting.form, offer, problem, typedName(request)));
+}
+
+function typedName(request: Request): string {
+  const { username } = (request.body ?? {}) as Readonly<Record<string, unknown>>;
+  return typeof username === 'string' ? username.slice(0, 64) : '';
 }
 
 /** Takes the answer to any of these pages. */
@@ -181,7 +186,7 @@ async function takeStep(options: SignInOptions, waiting: Waiting, progress: Prog
     try {
       await people.changePassword(id, String(current), String(next));
     } catch (cause) {
-      if (cause instanceof InterlockError && ['credentials-invalid', 'business-rule'].includes(cause.code)) return again401(cause.code === 'business-rule' ? (cause.options.detail ?? '') : 'The present password did not match.');
+      if (cause instanceof InterlockError && ['credentials-invalid', 'business-rule'].includes(cause.code)) return again401(cause.code === 'business-rule' ? (cause.options.detail ?? '') : 'The current password did not match.');
       throw cause;
     }
     await recordStep(options, waiting, request, id, 'password-changed');

@@ -1,4 +1,5 @@
 import type { ResourceScope, Scope } from '../access/scopes.ts';
+import { criterionTitle } from './granular.ts';
 
 /** What a scope means, for people who have never heard of FHIR. */
 export interface Wording {
@@ -33,6 +34,15 @@ const typeNames: Readonly<Record<string, string>> = {
   Specimen: 'samples',
 };
 
+/** What belongs to no patient. */
+const directoryNames: Readonly<Record<string, string>> = {
+  Location: 'places of care',
+  Medication: 'descriptions of medicines',
+  Organization: 'names and addresses of hospitals and practices',
+  Practitioner: 'names and addresses of doctors and other staff',
+  PractitionerRole: 'what doctors and other staff do where',
+};
+
 /** Words for one scope on the consent page. */
 export function wordingOf(scope: Scope): Wording {
   switch (scope.kind) {
@@ -50,7 +60,7 @@ export function wordingOf(scope: Scope): Wording {
 }
 
 function resourceWording(scope: ResourceScope): Wording {
-  const name = typeNames[scope.type] ?? scope.type.replace(/(?<=[a-z])(?=[A-Z])/g, ' ').toLowerCase();
+  const name = typeNames[scope.type] ?? directoryNames[scope.type] ?? scope.type.replace(/(?<=[a-z])(?=[A-Z])/g, ' ').toLowerCase();
   const verbs = [
     ...(scope.permissions.has('r') || scope.permissions.has('s') ? ['read'] : []),
     ...(scope.permissions.has('c') ? ['add'] : []),
@@ -58,8 +68,8 @@ function resourceWording(scope: ResourceScope): Wording {
     ...(scope.permissions.has('d') ? ['delete'] : []),
   ];
   const action = verbs.length > 1 ? `${verbs.slice(0, -1).join(', ')} and ${verbs.at(-1)!}` : verbs[0]!;
-  const limits = scope.criteria.map(([parameter, value]) => `${parameter.replace(/^_/, '')} ${value.split('|').at(-1)!}`);
-  const whose = scope.level === 'user' ? ['of every patient you may see'] : [];
+  const limits = scope.criteria.map(([parameter, value]) => criterionTitle(scope.type, parameter, value)?.toLowerCase() ?? `${parameter.replace(/^_/, '')} ${value.split('|').at(-1)!}`);
+  const whose = scope.level === 'user' && !(scope.type in directoryNames) ? ['of every patient you may see'] : [];
   const detail = [...whose, ...(limits.length > 0 ? [`only ${limits.join(', ')}`] : [])].join('; ');
   return { title: `${action[0]!.toUpperCase()}${action.slice(1)} ${name}`, ...(detail === '' ? {} : { detail: `${detail[0]!.toUpperCase()}${detail.slice(1)}` }) };
 }

@@ -73,6 +73,7 @@ export async function startServerProcess(env: Readonly<Record<string, string>> =
     AUDIT_MONGODB_URI: '',
     ...env,
   };
+  const baseUrl = settings.INTERLOCK_BASE_URL ?? `https://127.0.0.1:${port}`;
   let output = '';
   let child: ChildProcess;
 
@@ -110,8 +111,8 @@ export async function startServerProcess(env: Readonly<Record<string, string>> =
     directory,
     dataDir,
     keysDir,
-    baseUrl: `https://127.0.0.1:${port}`,
-    fhirUrl: `https://127.0.0.1:${port}/fhir/R4`,
+    baseUrl,
+    fhirUrl: `${baseUrl}/fhir/R4`,
     mllpPort,
     ca: readFileSync(join(dataDir, 'pki', 'ca.crt'), 'utf8'),
     output: () => output,

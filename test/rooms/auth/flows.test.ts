@@ -101,8 +101,8 @@ describe('a patient and an app', () => {
 
     const own = (await server.records()).filter(({ actor }) => actor.id === person.id);
     expect(own.map(({ kind, interaction, outcome }) => `${kind} ${interaction} ${outcome}`)).toEqual([
-      // The consent page counts what each scope would release.
-      'login login 0', 'rest search-type 0', 'rest search-type 0', 'token consent 0', 'token authorize 0', 'token authorization_code 0', 'token refresh_token 0', 'token refresh_token 0',
+      // The consent page counts what each scope would release, and each of the five kinds of observations.
+      'login login 0', ...Array.from({ length: 7 }, () => 'rest search-type 0'), 'token consent 0', 'token authorize 0', 'token authorization_code 0', 'token refresh_token 0', 'token refresh_token 0',
     ]);
     expect(own.at(-1)).toMatchObject({ actor: { display: person.username, role: 'patient', fhirUser: 'Patient/pat-7', clientId: publicApp, clientName: 'Growth Chart' }, patients: ['pat-7'] });
   });
