@@ -11,6 +11,7 @@ import { dpopAlgorithms } from './dpop.ts';
 import type { KeySets } from './key-sets.ts';
 import { sendError, sendLogout, sendLoggedOut } from './pages.ts';
 import { stillStands, type People } from './people.ts';
+import { letPublicClientsRefresh } from './public-refresh.ts';
 import { followKeySets, mtlsFeature } from './sender.ts';
 
 /** Lifetimes in seconds. */
@@ -170,6 +171,7 @@ export function createProvider(options: ProviderOptions): Provider {
   };
   const provider = new Provider(issuer, configuration);
   followKeySets(provider, options.keySets);
+  letPublicClientsRefresh(provider);
   // SMART wants the launch context beside the access token, where the library puts nothing.
   provider.use(async (ctx, next) => {
     // Lifetimes are decided without waiting.

@@ -1,7 +1,7 @@
 import { createHmac, randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { exportSPKI, importJWK, type CryptoKey } from 'jose';
-import { addPerson, allow, assertion, authorizationUrl, backendToken, Browser, clientKey, fetchWith, launch, post, redeem, redirectUri, signIn, startAuth, type ClientKey, type TestAuth, type TestPerson } from './support.ts';
+import { addPerson, allow, assertion, authorizationUrl, backendToken, Browser, clientKey, fetchWith, launch, patientScopes, post, redeem, redirectUri, signIn, startAuth, type ClientKey, type TestAuth, type TestPerson } from './support.ts';
 
 let server: TestAuth;
 let publicApp: string;
@@ -142,6 +142,29 @@ describe('refresh tokens', () => {
     expect((await post(server, 'token', { ...first, refresh_token: String(second.body['refresh_token']) })).body['error']).toBe('invalid_grant');
   });
 
+  test('without a client_id only those of public clients count, and reuse ends the grant as well', async () => {
+    moveOn();
+    const { tokens } = await launch(server, publicApp, person);
+    const first = { grant_type: 'refresh_token', refresh_token: String(tokens.body['refresh_token']) };
+    const second = await post(server, 'token', first);
+    expect([second.status, second.body['scope']]).toEqual([200, tokens.body['scope']]);
+    expect((await post(server, 'token', first)).body['error']).toBe('invalid_grant');
+    await expect(server.auth.authenticateBearer(String(second.body['access_token']))).rejects.toMatchObject({ code: 'token-invalid' });
+
+    moveOn();
+    const { clientId, clientSecret } = await server.auth.clients.addClient({ name: 'Chart', type: 'confidential-secret', redirectUris: [redirectUri], scope: patientScopes });
+    const browser = server.browser();
+    const { url, verifier } = await authorizationUrl(server, clientId);
+    const code = (await allow(browser, await signIn(browser, url, person))).searchParams.get('code')!;
+    const basic = { authorization: `Basic ${Buffer.from(`${clientId}:${clientSecret!}`).toString('base64')}` };
+    const { body } = await redeem(server, clientId, code, verifier, basic);
+    const form = { grant_type: 'refresh_token', refresh_token: String(body['refresh_token']) };
+    expect((await post(server, 'token', form)).status).toBe(400);
+    expect((await post(server, 'token', { ...form, client_id: clientId })).status).toBe(401);
+    expect((await post(server, 'token', { ...form, refresh_token: 'x'.repeat(43) })).status).toBe(400);
+    expect((await post(server, 'token', form, basic)).status).toBe(200);
+  });
+
   test('of ten uses at once, at most one gets tokens, and they are void', async () => {
     moveOn();
     const { tokens } = await launch(server, publicApp, person);
@@ -235,7 +258,7 @@ describe('sign-in', () => {
     const answers = [];
     for (const attempt of [{ ...victim, password: 'Wrong-Horse-7-Staple' }, { ...victim, code: () => '000000' }, { ...victim, username: 'nobody-here' }]) {
       const { response } = await signIn(server.browser(), url, attempt);
-      answers.push([response.status, (await response.text()).replace(/interaction\/[\w-]+|name="csrf" value="[^"]+"|challenge&quot;:&quot;[\w-]+/g, '')]);
+      answers.push([response.status, (await response.text()).replace(/interaction\/[\w-]+|name="csrf" value="[^"]+"|required value="[^"]+"|challenge&quot;:&quot;[\w-]+/g, '')]);
     }
     expect(answers[0]![0]).toBe(401);
     expect(answers[1]).toEqual(answers[0]);
