@@ -9,6 +9,12 @@ import { categories, loadSmartFixtures } from './smart-fixtures.ts';
 
 const registered = 'openid fhirUser launch/patient offline_access patient/*.cruds user/*.cruds system/*.cruds';
 
+/** The types of US Core 7.0.0's profiles. */
+const usCoreTypes = [
+  'AllergyIntolerance', 'CarePlan', 'CareTeam', 'Condition', 'Coverage', 'Device', 'DiagnosticReport', 'DocumentReference', 'Encounter', 'Goal', 'Immunization', 'Location', 'Medication', 'MedicationDispense',
+  'MedicationRequest', 'Observation', 'Organization', 'Patient', 'Practitioner', 'PractitionerRole', 'Procedure', 'Provenance', 'QuestionnaireResponse', 'RelatedPerson', 'ServiceRequest', 'Specimen',
+];
+
 let server: TestServer;
 let site: SmartSite;
 let http: HttpClient;
@@ -82,9 +88,10 @@ describe('H. Scopes, restricted and granular', () => {
     expect([idsIn(included), idsIn(included, 'include')]).toEqual([['s-ada-lab'], ['s-ada-lab-provenance', 's-ada-provenance']]);
   });
   test('smart-77 resource scopes at patient, user and system level', async () => {
-    const asked = ['Patient', 'AllergyIntolerance', 'CarePlan', 'Condition', 'DiagnosticReport', 'Encounter', 'Goal', 'Immunization', 'MedicationRequest', 'Observation', 'Procedure'].flatMap((type) => [`patient/${type}.rs`, `user/${type}.rs`]);
+    const asked = usCoreTypes.flatMap((type) => [`patient/${type}.rs`, `user/${type}.rs`]);
     expect(scopesOf(await site.launch(ada, app, `launch/patient ${asked.join(' ')}`))).toEqual(['launch/patient', ...asked]);
-    expect((await site.post('token', { grant_type: 'client_credentials', scope: 'system/Goal.rs' }, basic())).body['scope']).toBe('system/Goal.rs');
+    const system = usCoreTypes.map((type) => `system/${type}.rs`).join(' ');
+    expect((await site.post('token', { grant_type: 'client_credentials', scope: system }, basic())).body['scope']).toBe(system);
   });
   test('smart-78 update covers update-as-create, and entries of a batch are checked one by one', async () => {
     const { body } = await site.post('token', { grant_type: 'client_credentials', scope: 'system/Patient.ru' }, basic());
