@@ -11,9 +11,12 @@ interface Waiting<Item, Result> {
 
 /** What may wait; more than this many requests are never under way. */
 const maxWaiting = 20_000;
+/** Most turns of the event loop that a call waits for others. */
+const maxTurns = 4;
 
 /**
- * Lets calls share commands to the database: those that begin in the same turn of the event loop go together, and while
+ * Lets calls share commands to the database: those that begin in the same turn of the event loop, or in turns
+ * that follow each other, go together, and while
  * `maxUnderWay` are under way the next ones wait and then go together. Alone, a call goes at once; under load, a command's
  * fixed cost is shared by many.
  */
@@ -38,10 +41,20 @@ export class SharedCalls<Item, Result> {
       this.#waiting.push({ item, resolve, reject });
       if (this.#isDue || this.#underWay >= this.#maxUnderWay) return;
       this.#isDue = true;
-      setImmediate(() => {
-        this.#isDue = false;
-        this.#go();
-      });
+      this.#goSoon();
+    });
+  }
+
+  /** At the end of this turn, or of the first that brings no more: what comes together comes within a few turns. */
+  #goSoon(turns = 1): void {
+    const known = this.#waiting.length;
+    setImmediate(() => {
+      if (this.#waiting.length > known && turns < maxTurns) {
+        this.#goSoon(turns + 1);
+        return;
+      }
+      this.#isDue = false;
+      this.#go();
     });
   }
 
