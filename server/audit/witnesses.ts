@@ -3,6 +3,8 @@ import { request } from 'node:https';
 import { join } from 'node:path';
 import type { Connection } from 'mongoose';
 import { InterlockError } from '../../resources/outcome/error.ts';
+import { PersistentLoop } from '../delivery/persistent-loop.ts';
+import { openS3, type S3Options } from '../delivery/s3.ts';
 import type { Log } from '../observe/log.ts';
 import { errnoCode, writeFileAtomic } from '../pki/files.ts';
 import { checkpointCollection, type StoredCheckpoint } from './checkpoints.ts';
@@ -14,13 +16,22 @@ export interface WitnessesOptions {
   readonly directory?: string;
   /** Each checkpoint is posted here as JSON; answered with 2xx, it counts as kept. */
   readonly url?: string;
+  /** A bucket with Object Lock. */
+  readonly s3?: S3Witness;
   /** File that remembers how far the url has them. */
   readonly progressFile: string;
   /** Authorities that the url's certificate may come from, PEM, besides the well-known ones. */
   readonly ca?: readonly string[];
-  /** First and longest pause after a failure: 1,000 and 300,000. */
+  /** See {@link PersistentLoop}. */
   readonly firstRetryMs?: number;
   readonly maxRetryMs?: number;
+}
+
+/** A bucket in which each checkpoint becomes an object that is locked for as long as entries are kept. */
+export interface S3Witness extends Pick<S3Options, 'url' | 'keysDir' | 'ca'> {
+  readonly retentionMs: number;
+  /** File that remembers how far the bucket has them. */
+  readonly progressFile: string;
 }
 
 /** Hands checkpoints out of this server's reach. */
@@ -36,15 +47,19 @@ const fileName = /^checkpoint-(\d{10})\.json$/;
 
 /**
  * Exports checkpoints in their order. The queue is the collection itself, so that nothing is lost while a witness is away.
- * @throws InterlockError `config-invalid` if the directory cannot be used
+ * @throws InterlockError `config-invalid` if the directory or the bucket cannot be used
  */
 export function openWitnesses(options: WitnessesOptions): Witnesses {
-  const { directory, url } = options;
-  const lanes = [...(directory === undefined ? [] : [new Lane(options, 'directory', directoryWitness(directory))]), ...(url === undefined ? [] : [new Lane(options, 'webhook', urlWitness(url, options))])];
+  const { directory, url, s3 } = options;
+  const loops = [
+    ...(directory === undefined ? [] : [loopOf(options, 'directory', directoryWitness(directory))]),
+    ...(url === undefined ? [] : [loopOf(options, 'webhook', urlWitness(url, options))]),
+    ...(s3 === undefined ? [] : [loopOf(options, 's3', s3Witness(s3))]),
+  ];
   return {
-    notify: () => lanes.forEach((lane) => lane.run()),
+    notify: () => loops.forEach((loop) => loop.notify()),
     close: async () => {
-      await Promise.all(lanes.map((lane) => lane.close()));
+      await Promise.all(loops.map((loop) => loop.close()));
     },
   };
 }
@@ -55,57 +70,23 @@ interface Witness {
   keep(n: number, json: string): Promise<void>;
 }
 
-class Lane {
-  readonly #options: WitnessesOptions;
-  readonly #name: string;
-  readonly #witness: Witness;
-  #running: Promise<void> | undefined;
-  #again = false;
-  #failures = 0;
-  #timer: NodeJS.Timeout | undefined;
-  #closed = false;
-
-  constructor(options: WitnessesOptions, name: string, witness: Witness) {
-    this.#options = options;
-    this.#name = name;
-    this.#witness = witness;
-  }
-
-  run(): void {
-    if (this.#closed || this.#timer !== undefined) return;
-    this.#again = true;
-    this.#running ??= this.#drain().finally(() => (this.#running = undefined));
-  }
-
-  async close(): Promise<void> {
-    this.#closed = true;
-    clearTimeout(this.#timer);
-    await this.#running;
-  }
-
-  async #drain(): Promise<void> {
-    const { audit, log, firstRetryMs = 1_000, maxRetryMs = 300_000 } = this.#options;
-    try {
-      while (this.#again && !this.#closed) {
-        this.#again = false;
-        for await (const { _id, json } of audit.collection<StoredCheckpoint>(checkpointCollection).find({ _id: { $gt: this.#witness.newest() } }, { sort: { _id: 1 }, projection: { json: 1 }, readConcern: 'majority' })) {
-          if (this.#closed) return;
-          await this.#witness.keep(_id, json);
-        }
+function loopOf({ audit, log, ...retries }: WitnessesOptions, name: string, witness: Witness): PersistentLoop {
+  const loop = new PersistentLoop({
+    ...retries,
+    onFailing: (error) => log.error('audit witness did not take a checkpoint', { state: name, errorName: errnoCode(error) || (error instanceof Error ? error.name : 'unknown') }),
+    work: async (signal) => {
+      for await (const { _id, json } of audit.collection<StoredCheckpoint>(checkpointCollection).find({ _id: { $gt: witness.newest() } }, { sort: { _id: 1 }, projection: { json: 1 }, readConcern: 'majority' })) {
+        if (signal.aborted) return;
+        await witness.keep(_id, json);
       }
-      if (this.#failures > 0) log.info('audit witness has the checkpoints again', { witness: this.#name });
-      this.#failures = 0;
-    } catch (error) {
-      if (this.#failures === 0) log.error('audit witness did not take a checkpoint', { witness: this.#name, errorName: errnoCode(error) || (error instanceof Error ? error.name : 'unknown') });
-      const delayMs = Math.min(firstRetryMs * 2 ** Math.min(this.#failures, 20), maxRetryMs) * (0.5 + Math.random() / 2);
-      this.#failures += 1;
-      if (this.#closed) return;
-      this.#timer = setTimeout(() => {
-        this.#timer = undefined;
-        this.run();
-      }, delayMs).unref();
-    }
-  }
+      if (loop.failures > 0) log.info('audit witness has the checkpoints again', { state: name });
+    },
+  });
+  return loop;
+}
+
+function nameOf(n: number): string {
+  return `checkpoint-${String(n).padStart(10, '0')}.json`;
 }
 
 function directoryWitness(directory: string): Witness {
@@ -118,7 +99,7 @@ function directoryWitness(directory: string): Witness {
   return {
     newest: () => (newest ??= readdirSync(directory).reduce((most, name) => Math.max(most, Number(fileName.exec(name)?.[1] ?? 0)), 0)),
     keep: async (n, json) => {
-      const path = join(directory, `checkpoint-${String(n).padStart(10, '0')}.json`);
+      const path = join(directory, nameOf(n));
       const temporary = `${path}.${process.pid}.new`;
       writeFileSync(temporary, `${json}\n`, { mode: 0o444, flush: true });
       try {
@@ -143,6 +124,26 @@ function urlWitness(url: string, { progressFile, ca }: WitnessesOptions): Witnes
     newest: () => (newest ??= readProgress(progressFile)),
     keep: async (n, json) => {
       await post(url, json, ca);
+      writeFileAtomic(progressFile, JSON.stringify({ newest: n }));
+      newest = n;
+    },
+  };
+}
+
+/** Objects that are locked in compliance mode: not even the bucket's owner can change or delete them before. */
+function s3Witness({ url, keysDir, ca, retentionMs, progressFile }: S3Witness): Witness {
+  const bucket = openS3({ url, keysDir, ...(ca === undefined ? {} : { ca }) });
+  let newest: number | undefined;
+  return {
+    newest: () => (newest ??= readProgress(progressFile)),
+    keep: async (n, json) => {
+      const content = Buffer.from(`${json}\n`);
+      try {
+        await bucket.put(nameOf(n), content, { contentType: 'application/json', once: true, retainUntil: new Date(Date.now() + retentionMs) });
+      } catch (error) {
+        // It is there already: by an attempt whose answer was lost, or before the progress was.
+        if (!(error instanceof InterlockError) || error.code !== 'version-conflict' || !content.equals(await bucket.get(nameOf(n)))) throw error;
+      }
       writeFileAtomic(progressFile, JSON.stringify({ newest: n }));
       newest = n;
     },

@@ -125,6 +125,7 @@ export const options = {
   auditArchiveMongodbUri: mongoUri('INTERLOCK_AUDIT_ARCHIVE_MONGODB_URI', 'With `AUDIT_MONGODB_URI`: the same database with a user that may only find and remove in collection `audit`. Absent: segments are written, but nothing is removed or purged.'),
   auditRetentionDays: integer(1, 36_525, 2_192, 'Days that audit entries are kept; six years unless told otherwise.'),
   auditRetentionFile: optionalText('JSON file of organisations that keep their audit trail longer or shorter; see docs/operating/retention.md.'),
+  auditWitnessS3: option<string | undefined>(z.url({ protocol: /^https?$/ }).max(2_000).optional(), 'an https:// URL with a bucket', undefined, 'Bucket with Object Lock, as `https://HOST/BUCKET/PREFIX`, where each checkpoint of the audit trail becomes an object that is locked for `INTERLOCK_AUDIT_RETENTION_DAYS`; credentials in `s3-credentials.json` of the keys directory.'),
   auditMaxQueuedEntries: integer(100, 1_000_000, 20_000, 'Audit entries that may wait for the audit store; beyond it 503.'),
 } as const satisfies Record<string, Option<unknown>>;
 

@@ -7,7 +7,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { AwsV4Signer } from 'aws4fetch';
 import { s3Place } from '../../../server/audit/archive-place.ts';
+import { openWitnesses } from '../../../server/audit/witnesses.ts';
 import { openS3, type S3Bucket } from '../../../server/delivery/s3.ts';
+import { silentLog } from '../../../server/observe/log.ts';
+import { testMongo } from '../../support/mongo.ts';
+import { until } from './receivers.ts';
 
 // A real S3 server: https://github.com/versity/versitygw, `go install github.com/versity/versitygw/cmd/versitygw@latest`.
 const program = process.env['INTERLOCK_TEST_VERSITYGW'] ?? 'versitygw';
@@ -67,6 +71,42 @@ if (!isThere) console.warn('Skipped: S3. versitygw is not on the PATH, nor named
     expect(await locked.head('checkpoint-1')).toMatchObject({ sizeBytes: 3, retainUntil });
     await expect(locked.put('checkpoint-1', Buffer.from('two'), { once: true })).rejects.toMatchObject({ code: 'version-conflict' });
     expect((await locked.get('checkpoint-1')).toString()).toBe('one');
+  });
+
+  test('a witness gets each checkpoint as a locked object, also when it forgot how far it was', async () => {
+    const mongo = await testMongo();
+    const stored = mongo.auditRoot.collection<{ _id: number; json: string }>('audit_checkpoints');
+    const place = { url: `http://127.0.0.1:${port}/locked/witness`, keysDir: join(directory, 'keys') };
+    const locked = openS3(place);
+    const progressFile = join(directory, 'scratch', 'progress');
+    const open = () => openWitnesses({ audit: mongo.audit, log: silentLog, progressFile: join(directory, 'scratch', 'unused'), s3: { ...place, retentionMs: 86_400_000, progressFile }, firstRetryMs: 10, maxRetryMs: 50 });
+    const add = (n: number) => stored.insertOne({ _id: n, json: JSON.stringify({ n }) });
+    await add(1);
+    await add(2);
+    let witnesses = open();
+    witnesses.notify();
+    await until(async () => (await locked.list()).length === 2);
+    await witnesses.close();
+    expect(JSON.parse(readFileSync(progressFile, 'utf8'))).toEqual({ newest: 2 });
+    const { retainUntil } = (await locked.head('checkpoint-0000000002.json'))!;
+    expect(retainUntil!.getTime() - Date.now()).toBeGreaterThan(86_000_000);
+    rmSync(progressFile);
+    await add(3);
+    witnesses = open();
+    witnesses.notify();
+    await until(async () => (await locked.list()).length === 3);
+    expect((await locked.get('checkpoint-0000000003.json')).toString()).toBe('{"n":3}\n');
+    await witnesses.close();
+    // One that does not say what was kept is not taken for kept.
+    await stored.updateOne({ _id: 3 }, { $set: { json: '{"n":3,"forged":true}' } });
+    await add(4);
+    rmSync(progressFile);
+    witnesses = open();
+    witnesses.notify();
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    await witnesses.close();
+    expect(await locked.list()).toHaveLength(3);
+    await mongo.drop();
   });
 
   test('an archive place reads any part', async () => {
