@@ -43,6 +43,7 @@ import { PartnerRegistry } from './partners/registry.ts';
 import { assertKeysOutsideData, errnoCode } from './pki/files.ts';
 import { Pki } from './pki/pki.ts';
 import { peerOf } from './pki/tls.ts';
+import { BreachRegister } from './reports/breach-register.ts';
 import { Epoch } from './storage/epochs.ts';
 import { openStore, type OpenStore } from './storage/store.ts';
 
@@ -130,6 +131,7 @@ export async function openServices(options: ServicesOptions): Promise<Services> 
     await store.indexes.open();
     await alerts.start(nameTokens({ store, keyring, nowMs }));
     const integrityChecks = opened(new IntegrityChecks({ audit: mongo.audit, keyring, tenant: defaultTenant, checkpoints: signed, archive, reader: auditReader, trail: audit, store, dataDir: config.dataDir, log, nowMs, intervalMs: options.serve ? config.integrityIntervalS * 1000 : 0, onFault: (what) => alerts.signal('verification-failed', what) }), async (part) => part.close());
+    const breaches = opened(new BreachRegister({ ...trail, app: mongo.app, audit, nowMs, intervalMs: options.serve ? breachIntervalMs : 0, onOverdue: (what) => alerts.signal('breach-overdue', what) }), (part) => part.stop());
     const flood = opened(openFloodGuard({ trail: audit }), async (part) => part.close());
     const partners = new PartnerRegistry({ connection: mongo.app, keyring, audit: async (record) => audit.record(record), isRevoked: (serial) => pki.isRevoked(serial) });
     const terminology = new TerminologyService(store);
@@ -158,7 +160,7 @@ export async function openServices(options: ServicesOptions): Promise<Services> 
     opened(keepPurged(channels, config.inboxRetentionS * 1000, log), (timer) => clearInterval(timer));
     pki.onChange(() => channels.setTls(pki.tlsOptions('required')));
     return {
-      ...guard, guard, alerts, atna: feeds, breakGlass, terminology, config, log, pki, mongo, keyring, store, audit, flood, partners, auth, channels, auditReader, retention, checkpoints: signed, integrityChecks,
+      ...guard, guard, alerts, atna: feeds, breakGlass, terminology, config, log, pki, mongo, keyring, store, audit, flood, partners, auth, channels, auditReader, retention, breaches, checkpoints: signed, integrityChecks,
       auditConnection: mongo.audit, keysDir: config.keysDir, tenant: defaultTenant, clients: auth.clients, initialTokens: auth.initialTokens, softwareIssuers: auth.softwareIssuers, people: auth.people, apps: auth.apps, createLaunch: (launch) => auth.createLaunch(launch), fhirBaseUrl, warnings: mongo.warnings,
       issueOperatorCertificate: () => void pki.issueOperatorCertificate(),
       close: async () => {
@@ -231,6 +233,7 @@ async function connect({ config, log, onProgress, onFatal }: ServicesOptions): P
 }
 
 const purgeIntervalMs = 3600_000;
+const breachIntervalMs = 3600_000;
 
 /** Removes the content of messages that were stored long ago: Provenance keeps their source in the record. */
 function keepPurged(channels: Channels, retentionMs: number, log: Log): NodeJS.Timeout {

@@ -74,6 +74,7 @@ export const shippedRules: readonly Rule[] = [
   { id: 'audit-gap', kind: 'trail', severity: 'high', title: 'Audit entries of a crashed process were recovered', when: { kinds: ['rest', 'login', 'logout', 'token', 'channel', 'command', 'key', 'server'], recovered: true }, per: 'all', ...count },
   { id: 'audit-unavailable', kind: 'trail', severity: 'critical', title: 'The audit trail cannot be written: requests are refused', per: 'all', ...count },
   { id: 'verification-failed', kind: 'trail', severity: 'critical', title: 'Stored data or the audit trail was altered', per: 'request', ...count, quietS: dayS },
+  { id: 'breach-overdue', kind: 'trail', severity: 'critical', title: 'A notice of the breach register is overdue', per: 'request', ...count, quietS: dayS },
   { id: 'delivery-failed', kind: 'delivery', severity: 'high', title: 'Something could not be delivered', per: 'request', ...count, quietS: dayS },
 ];
 

@@ -19,6 +19,7 @@ import type { SoftwareIssuers } from '../auth/software-issuers.ts';
 import type { Keyring } from '../kms/keyring.ts';
 import type { PartnerRegistry } from '../partners/registry.ts';
 import type { Pki } from '../pki/pki.ts';
+import type { BreachRegister } from '../reports/breach-register.ts';
 import type { OpenStore } from '../storage/store.ts';
 
 /** What commands work on: the running server's own parts. */
@@ -43,6 +44,7 @@ export interface CommandServices {
   readonly checkpoints: Checkpoints;
   readonly integrityChecks: IntegrityChecks;
   readonly retention: Retention;
+  readonly breaches: BreachRegister;
   readonly store: Pick<OpenStore, 'indexes'>;
   readonly auditConnection: Connection;
   readonly keyring: Keyring;

@@ -38,6 +38,7 @@ export const indexes: readonly IndexRow[] = [
   { database: 'app', collection: 'atna_positions', keys: { repository: 1 }, why: 'How far a repository has each stream of the audit trail.' },
   { database: 'app', collection: 'deliveries', keys: { target: 1, state: 1, _id: 1 }, why: 'Notices that wait for a target, in their order.' },
   { database: 'app', collection: 'deliveries', keys: { purgeAt: 1 }, options: { expireAfterSeconds: 0, partialFilterExpression: { purgeAt: { $exists: true } } }, why: 'Notices that were given up go away.' },
+  { database: 'app', collection: 'breaches', why: 'The breach register, read by id and as a whole.' },
   { database: 'app', collection: 'clients', why: 'Registered OAuth clients, read by id.' },
   { database: 'app', collection: 'software_issuers', why: 'Whose software statements are believed, read by id.' },
   { database: 'app', collection: 'resources', keys: { x: 1, o: 1 }, why: 'Search: resources that have a blind token, in order of recording.' },

@@ -7,6 +7,7 @@ import { auditCommands } from './audit.ts';
 import { auditArchiveCommands } from './audit-archive.ts';
 import { auditProofCommands } from './audit-proof.ts';
 import { breakGlassCommands } from './break-glass.ts';
+import { breachCommands } from './breach.ts';
 import { channelCommands } from './channels.ts';
 import { clientCommands } from './clients.ts';
 import { clientReviewCommands } from './client-review.ts';
@@ -17,4 +18,4 @@ import { roleCommands } from './roles.ts';
 import { userCommands } from './users.ts';
 
 /** Every command of the command line, in the order in which help lists them. */
-export const commands: readonly Command[] = [...clientCommands, ...appCommands, ...clientReviewCommands, ...userCommands, ...partnerCommands, ...channelCommands, ...indexCommands, ...roleCommands, ...breakGlassCommands, ...alertCommands, ...atnaCommands, ...auditCommands, ...accountingCommands, ...auditProofCommands, ...integrityCommands, ...auditArchiveCommands];
+export const commands: readonly Command[] = [...clientCommands, ...appCommands, ...clientReviewCommands, ...userCommands, ...partnerCommands, ...channelCommands, ...indexCommands, ...roleCommands, ...breakGlassCommands, ...alertCommands, ...atnaCommands, ...auditCommands, ...accountingCommands, ...auditProofCommands, ...integrityCommands, ...auditArchiveCommands, ...breachCommands];
