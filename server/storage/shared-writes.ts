@@ -18,8 +18,8 @@ interface WriteReply {
 /** Writes that share one command: few enough that none waits long for the others. */
 const limits = { maxItems: 100, maxUnderWay: 1 } as const;
 
-/** MongoDB takes 48 MB in one message (https://www.mongodb.com/docs/manual/reference/limits/). */
-const maxCommandBytes = 40 * 2 ** 20;
+/** A plain command is one document: 16 MiB (https://www.mongodb.com/docs/manual/reference/limits/). A resource is smaller. */
+const maxCommandBytes = 15 * 2 ** 20;
 /** Fields of fixed size, names, and what BSON adds to each token. */
 const fixedBytes = 1_000;
 const bytesPerToken = 24;

@@ -62,7 +62,7 @@ describe('writes that share commands', () => {
   test('go in several commands when one would be too large', async () => {
     const inserts = new SharedWrites(databases.app, 'resources', 'insert');
     const ids = Array.from({ length: 5 }, () => randomBytes(16));
-    expect(await Promise.all(ids.map(async (id, index) => inserts.write({ document: documentOf(id, BigInt(index), 12 * 2 ** 20) })))).toEqual(ids.map(() => true));
+    expect(await Promise.all(ids.map(async (id, index) => inserts.write({ document: documentOf(id, BigInt(index), 5 * 2 ** 20) })))).toEqual(ids.map(() => true));
     expect(await databases.app.db!.collection<{ _id: Buffer }>('resources').countDocuments({ _id: { $in: ids } })).toBe(5);
   });
 });
