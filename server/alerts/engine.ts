@@ -53,6 +53,7 @@ export class AlertEngine {
   #namesOf: NamesOf = async () => undefined;
   #comparing: Promise<void> = Promise.resolve();
   #waiting = 0;
+  #isFull = false;
 
   constructor(options: EngineOptions) {
     this.#options = options;
@@ -145,9 +146,11 @@ export class AlertEngine {
 
   #later(work: () => Promise<void>): void {
     if (this.#waiting >= maxComparisons) {
-      this.#options.log.warn('alerts: more to compare than can be held');
+      if (!this.#isFull) this.#options.log.warn('alerts: more to compare than can be held');
+      this.#isFull = true;
       return;
     }
+    this.#isFull = false;
     this.#waiting += 1;
     this.#comparing = this.#comparing.then(work).catch((error: unknown) => this.#options.log.error('alerts: a comparison failed', { errorName: error instanceof Error ? error.name : 'unknown' })).finally(() => (this.#waiting -= 1));
   }
