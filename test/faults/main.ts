@@ -91,7 +91,9 @@ const runs: Readonly<Record<string, Run>> = {
         const random = seeded(seed);
         const sound = await soundTrail(13);
         const tampering = tamper(sound, rounds, random);
+        console.log(`${tampering.cases} cases of ${Object.keys(tampering.kinds).length} kinds: ${tampering.undetected.length} undetected, ${tampering.misplaced.length} located wrongly`);
         const proofs = forgeProofs(sound, rounds, random);
+        console.log(`${proofs.cases} forged proofs: ${proofs.accepted.length} accepted`);
         const bytes = flipEveryByte(rounds < 10_000 ? sound : await soundTrail(120), rounds * 100, random);
         const passed = [tampering.undetected, tampering.misplaced, proofs.accepted, bytes.unnoticed].every(({ length }) => length === 0);
         return { passed, report: { tampering, proofs, bytes } };
