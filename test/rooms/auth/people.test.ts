@@ -1,5 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { Secret, TOTP } from 'otpauth';
+import type { CommandRun, CommandServices } from '../../../server/cli/command.ts';
+import { userCommands } from '../../../server/cli/commands/users.ts';
 import { addPerson, startAuth, type TestAuth, type TestPerson } from './support.ts';
 
 let server: TestAuth;
@@ -137,4 +139,17 @@ describe('the register', () => {
     const { people } = server.auth;
     for (const work of [() => people.disable('nobody'), () => people.unlock('nobody'), () => people.resetMfa('nobody')]) await expect(work()).rejects.toMatchObject({ code: 'not-found' });
   });
+});
+
+test('the command that gives a role says who the person is and for whom they act; what is not named is taken away', async () => {
+  const role = userCommands.find(({ name }) => name === 'user role')!;
+  const { username, id } = await addPerson(server);
+  const silent: CommandRun = { tell: () => undefined, record: async () => undefined, send: async () => undefined };
+  const give = async (options: Readonly<Record<string, string | readonly string[]>>) => {
+    await role.run({ people: server.auth.people } as CommandServices, { operator: 'operator:somebody', args: [username, 'patient'], options, files: {} }, silent.tell, silent);
+    return server.auth.people.get(id);
+  };
+  expect(await give({ relatedPerson: 'r-1', proxyFor: ['p-1', 'p-2'] })).toMatchObject({ role: 'patient', fhirUser: 'RelatedPerson/r-1', proxyFor: ['p-1', 'p-2'] });
+  expect(await give({ patient: 'p-3' })).not.toHaveProperty('proxyFor');
+  await expect(give({ relatedPerson: 'r-1' })).rejects.toMatchObject({ code: 'business-rule' });
 });
