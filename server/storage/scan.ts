@@ -9,19 +9,30 @@ import { orderMs } from './clock.ts';
 import { openColumns } from './column-seal.ts';
 import { columnOf, columnsFor, comparedParams, decodeColumns } from './columns.ts';
 import type { StoredDocument } from './document.ts';
-import { findDocuments } from './driver.ts';
+import { countUpTo, findDocuments } from './driver.ts';
 import type { Reader } from './reads.ts';
 import type { SharedFinds } from './shared-finds.ts';
 import type { OpenVersion } from './version.ts';
 
 /** How much a search may cost; shared by all of its scans. */
 export class Budget {
+  readonly #startedMs = performance.now();
   readonly #deadlineMs: number;
   #candidates: number;
+  #spent = 0;
 
   constructor(candidates: number, ms: number) {
     this.#candidates = candidates;
-    this.#deadlineMs = performance.now() + ms;
+    this.#deadlineMs = this.#startedMs + ms;
+  }
+
+  get spentMs(): number {
+    return performance.now() - this.#startedMs;
+  }
+
+  /** How many more candidates can be looked at, at the pace so far. */
+  get leftCandidates(): number {
+    return Math.max(0, Math.min(this.#candidates, Math.floor((this.leftMs * this.#spent) / this.spentMs)));
   }
 
   get leftMs(): number {
@@ -31,6 +42,7 @@ export class Budget {
   /** @throws InterlockError `too-costly` */
   spend(candidates: number): void {
     this.#candidates -= candidates;
+    this.#spent += candidates;
     if (this.#candidates < 0 || this.leftMs <= 0) throw new InterlockError('too-costly');
   }
 }
@@ -57,6 +69,8 @@ export interface ScanRequest {
   /** Also wanted of each hit: values of parameters with these codes. */
   readonly values?: readonly string[];
   readonly batch: number;
+  /** As many hits are enough; absent: all are wanted. */
+  readonly wanted?: number;
   /** Few candidates are expected: the first batch is fetched whole, which saves a round trip for the matches. */
   readonly few?: boolean;
   /** The filter as token lists, where it is no more than that. */
@@ -66,6 +80,9 @@ export interface ScanRequest {
 /** What columns need of a document; the whole document where it was fetched with them. */
 type Row = Pick<StoredDocument, '_id' | 'o' | 's' | 't'> & Partial<StoredDocument>;
 
+/** A scan that takes longer than this is asked how much is left. */
+const forecastAfterMs = 400;
+const maxCountMs = 200;
 const largestColumnBatch = 2_000;
 const largestBodyBatch = 200;
 
@@ -97,6 +114,7 @@ export class Scanner {
     let isWhole = columns === undefined || request.few === true;
     let batch = Math.min(request.batch, isWhole ? largestBodyBatch : largestColumnBatch);
     let { after } = request;
+    let [looked, found, isForecast] = [0, 0, false];
     for (;;) {
       const filter = after === undefined ? request.filter : { $and: [request.filter, { o: request.direction === 1 ? { $gt: after } : { $lt: after } }] };
       const find = { filter, limit: batch, maxTimeMs: budget.leftMs };
@@ -104,13 +122,35 @@ export class Scanner {
         ? await this.#shared.find({ ...find, lists: request.lists })
         : await findDocuments(this.#app, 'resources', { ...find, sort: { o: request.direction }, ...(isWhole ? {} : { projection: { o: 1, s: 1, t: 1 } }) }, session);
       budget.spend(rows.length);
-      if (columns === undefined) yield this.#byBody(await this.#reader.openAll(rows.filter(isDocument)), rows, residuals, request.values ?? []);
-      else yield await this.#byColumns(rows, columns, residuals, request.values ?? [], session);
+      const hits = columns === undefined ? this.#byBody(await this.#reader.openAll(rows.filter(isDocument)), rows, residuals, request.values ?? []) : await this.#byColumns(rows, columns, residuals, request.values ?? [], session);
+      yield hits;
       if (rows.length < batch) return;
       after = rows.at(-1)!.o;
+      looked += rows.length;
+      found += hits.length;
+      if (!isForecast && session === undefined && budget.spentMs > forecastAfterMs) {
+        isForecast = true;
+        await this.#forecast({ ...request, after }, budget, found === 0 ? Infinity : ((request.wanted ?? Infinity) - found) * (looked / found));
+      }
       isWhole = columns === undefined;
       batch = Math.min(batch * 4, isWhole ? largestBodyBatch : largestColumnBatch);
     }
+  }
+
+  /** @param enough candidates in which, at the rate so far, all wanted hits are. @throws InterlockError `too-costly` */
+  async #forecast({ filter, direction, after }: ScanRequest, budget: Budget, enough: number): Promise<void> {
+    const left = { $and: [filter, { o: direction === 1 ? { $gt: after } : { $lt: after } }] };
+    const most = budget.leftCandidates;
+    if (enough <= most) return;
+    let candidates: number;
+    try {
+      candidates = await countUpTo(this.#app, 'resources', left, most + 1, Math.min(maxCountMs, budget.leftMs));
+    } catch (cause) {
+      // Counting took too long: that is no forecast.
+      if (cause instanceof InterlockError && cause.code === 'too-costly') return;
+      throw cause;
+    }
+    if (candidates > most) throw new InterlockError('too-costly');
   }
 
   async #byColumns(rows: readonly Row[], wanted: ReadonlyMap<number, string>, residuals: ReadonlyMap<string, Criterion>, values: readonly string[], session?: ClientSession): Promise<Hit[]> {

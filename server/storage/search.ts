@@ -103,7 +103,7 @@ export class Searcher {
       found = [];
       const budget = new Budget(this.#limits.candidates, this.#limits.pageMs);
       const seen = new Set<string>();
-      for await (const hits of this.#scanner.scan({ filter, plans, direction, ...(after === undefined ? {} : { after }), batch: 2 * wanted, few: plans.every(({ candidates }) => isSelective(candidates)), ...(lists && { lists }) }, budget, session)) {
+      for await (const hits of this.#scanner.scan({ filter, plans, direction, ...(after === undefined ? {} : { after }), batch: 2 * wanted, wanted, few: plans.every(({ candidates }) => isSelective(candidates)), ...(lists && { lists }) }, budget, session)) {
         // What is updated during the scan may come twice.
         found.push(...hits.filter(({ docId }) => seen.size < seen.add(docId.toString('latin1')).size));
         if (found.length >= wanted) break;
