@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import type { TLSSocket } from 'node:tls';
@@ -120,7 +121,7 @@ export async function openServices(options: ServicesOptions): Promise<Services> 
     const auditReader = new AuditReader({ ...trail, archive, site: { baseUrl: fhirBaseUrl, site: new URL(config.baseUrl).host } });
     const alerts = (watch = opened(await openAlerts({ config, app: mongo.app, keyring, audit, reader: auditReader, pki, log, nowMs }), async (part) => part.close()));
     const feeds = (atna = opened(openAtna({ config, app: mongo.app, audit: mongo.audit, keyring, tenant: defaultTenant, pki, log, alerts }), async (part) => part.close()));
-    const witnesses = opened(openWitnesses({ audit: mongo.audit, log, progressFile: join(config.dataDir, 'audit-witness.json'), ...(config.auditWitnessDir === undefined ? {} : { directory: config.auditWitnessDir }), ...(config.auditWitnessUrl === undefined ? {} : { url: config.auditWitnessUrl }), ...(config.auditWitnessS3 === undefined ? {} : { s3: { url: config.auditWitnessS3, keysDir: config.keysDir, ca: [pki.caPem], retentionMs: config.auditRetentionDays * 86_400_000, progressFile: join(config.dataDir, 'audit-witness-s3.json') } }) }), async (part) => part.close());
+    const witnesses = opened(openWitnesses({ audit: mongo.audit, log, progressFile: join(config.dataDir, 'audit-witness.json'), ...(config.auditWitnessDir === undefined ? {} : { directory: config.auditWitnessDir }), ...(config.auditWitnessUrl === undefined ? {} : { url: config.auditWitnessUrl }), ...(config.auditWitnessS3 === undefined ? {} : { s3: { url: config.auditWitnessS3, keysDir: config.keysDir, ca: [pki.caPem, ...(config.outboundCaFile === undefined ? [] : [readFileSync(config.outboundCaFile, 'utf8')])], retentionMs: config.auditRetentionDays * 86_400_000, progressFile: join(config.dataDir, 'audit-witness-s3.json') } }) }), async (part) => part.close());
     const signed = (checkpoints = opened(await Checkpoints.open({ audit: mongo.audit, keyring, tenant: defaultTenant, keysDir: config.keysDir, log, intervalMs: options.serve ? config.auditCheckpointIntervalS * 1000 : 0, onCheckpoint: () => witnesses.notify(), onFault: (what) => alerts.signal('verification-failed', what) }), async (part) => part.close()));
     const retention = opened(openRetention(config, archive, { ...trail, checkpoints: signed, trail: audit, log, nowMs, openRemover: mongo.openArchiver, daily: options.serve }), async (part) => part.close());
     await audit.record(serverRecord('start', nowMs()));
