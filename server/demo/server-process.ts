@@ -62,7 +62,7 @@ export async function startServerProcess(env: Readonly<Record<string, string>> =
   const [port, mllpPort] = [await freePort(), await freePort()];
   const dataDir = join(directory, 'data');
   const keysDir = join(directory, 'keys');
-  const settings = {
+  const settings: NodeJS.ProcessEnv = {
     ...process.env,
     INTERLOCK_DATA_DIR: dataDir,
     INTERLOCK_KEYS_DIR: keysDir,
