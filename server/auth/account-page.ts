@@ -153,6 +153,7 @@ export function accountRouter(options: AccountPageOptions): Router {
     const step = String(body['step']);
     const work = Object.hasOwn(works, step) ? works[step] : undefined;
     if (who === undefined || work === undefined || !sameText(body['csrf'], csrfOf(who))) {
+      if (who !== undefined) await record(who, request, 'account-form', new InterlockError('forbidden'));
       response.status(403).type('html').send(problemPage('This did not work', 'This page is too old. Open it again.', requestFacts(request).requestId));
       return;
     }

@@ -49,14 +49,15 @@ export function appsRouter(options: AppsPageOptions): Router {
   });
   router.post('/apps', express.urlencoded({ extended: false, limit: '4kb', parameterLimit: 10 }), async (request, response) => {
     const person = await options.signedIn(request, response);
+    const facts = requestFacts(request);
     const { csrf, client } = (request.body ?? {}) as Readonly<Record<string, unknown>>;
     if (person === undefined || typeof client !== 'string' || !sameText(csrf, csrfOf(person))) {
-      response.status(403).type('html').send(problemPage('This did not work', 'This page is too old. Open it again.', requestFacts(request).requestId));
+      if (person !== undefined) await audit.record({ at: nowMs(), kind: 'token', interaction: 'revoke-access', action: 'E', outcome: '4', error: 'forbidden', requestId: facts.requestId, actor: personActor(person, facts) });
+      response.status(403).type('html').send(problemPage('This did not work', 'This page is too old. Open it again.', facts.requestId));
       return;
     }
     audit.assertAvailable();
     await apps.revoke(client, person.id);
-    const facts = requestFacts(request);
     await audit.record({ at: nowMs(), kind: 'token', interaction: 'revoke-access', action: 'E', outcome: '0', requestId: facts.requestId, actor: personActor(person, facts), client: { id: client.slice(0, 100) } });
     response.redirect(303, here);
   });

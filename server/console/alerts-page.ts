@@ -79,6 +79,7 @@ export function consoleRouter(options: ConsoleOptions): Router {
     const person = await auth.signedIn(request, response);
     const { csrf, id, note } = (request.body ?? {}) as Readonly<Record<string, unknown>>;
     if (person === undefined || !roles.has(person.role) || !sameText(csrf, csrfOf(person)) || typeof id !== 'string' || typeof note !== 'string') {
+      if (person !== undefined) await record(person, request, new InterlockError('forbidden', { rule: roles.has(person.role) ? 'form: not one that this page gave' : 'role: alerts are for security admins and auditors' }));
       refuse(response, 'This did not work', 'This page is too old. Open it again.', request);
       return;
     }

@@ -97,11 +97,16 @@ if (chromiumPath === undefined) console.warn('Skipped: alerts from a failed sign
     const allowed = await openConsole(auditor);
     await allowed.at('Alerts');
     for (const screen of [refused, allowed]) {
-      const status = await screen.page.evaluate<number>(`fetch('/console/alerts', { method: 'POST', headers: { 'Content-Type': 'application/x-www-form-urlencoded' }, body: 'id=${id}&note=x&csrf=forged' }).then((answer) => answer.status, () => 403)`);
-      expect(status).toBe(403);
+      const forged = await screen.page.context().request.post(`${server.baseUrl}/console/alerts`, { form: { id, note: 'x', csrf: 'forged' } });
+      expect(forged.status()).toBe(403);
     }
     const answer = await (await browser.newContext({ ignoreHTTPSErrors: true })).request.post(`${server.baseUrl}/console/alerts`, { form: { id, note: 'x' } });
     expect(answer.status()).toBe(403);
+    // What the nurse was shown, and each of the two forms.
+    for (const [person, refusals] of [[nurse, 2], [auditor, 1]] as const) {
+      const events = await server.cliJson<{ event: string; outcome: string }[]>(['audit', 'query', '--agent', person.id]);
+      expect(events.filter(({ event, outcome }) => event === 'command alerts-viewed' && outcome !== 'ok')).toHaveLength(refusals);
+    }
     expect(await server.cliJson(['alerts', 'show', id])).toMatchObject({ state: 'open' });
   }, 120_000);
 });

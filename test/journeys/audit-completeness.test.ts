@@ -129,6 +129,9 @@ const strangers: Readonly<Record<string, readonly string[]>> = {
   'POST /revoke': ['token revoke E credentials-invalid'],
 };
 
+/** The same of the console. */
+const consoleStrangers: Readonly<Record<string, readonly string[]>> = { 'GET /': [], 'GET /alerts': [], 'POST /alerts': [] };
+
 /** Events of a command that succeeds, beside the command's own. */
 const besides: Readonly<Record<string, readonly string[]>> = { 'audit export': ['command audit-export R ok'] };
 
@@ -140,6 +143,7 @@ let records: AuditRecord[];
 /** What was asked, in words; the events are found by the request id. */
 const asked: { readonly what: string; readonly requestId: string; readonly expected: readonly string[] }[] = [];
 const announced = new Set<string>();
+const ofConsole = routesIn('console');
 
 /** A record in short: kind (`rest` left out), interaction, action, outcome or error, and how many resources of which type. */
 function short({ kind, interaction, action, outcome, error, entities = [] }: AuditRecord): string {
@@ -167,11 +171,23 @@ function pathsOf({ name, levels, types }: (typeof operations)[number]): string[]
   return levels.map((level) => `${{ system: '', type: `${type}/`, instance: `${type}/{p}/` }[level]}$${name}`);
 }
 
-async function askAuth(): Promise<void> {
-  const source = new URL('../../server/auth/', import.meta.url).pathname;
-  for (const file of readdirSync(source).filter((name) => name.endsWith('.ts'))) {
-    for (const [, method, path] of readFileSync(join(source, file), 'utf8').matchAll(/router\.(get|post|put|patch|delete|all)\('([^']+)'/g)) announced.add(`${method!.toUpperCase()} ${path!}`);
+/** Method and path of whatever the routers of a room serve. */
+function routesIn(room: string): string[] {
+  const source = new URL(`../../server/${room}/`, import.meta.url).pathname;
+  const texts = readdirSync(source).filter((name) => name.endsWith('.ts')).map((name) => readFileSync(join(source, name), 'utf8'));
+  return texts.flatMap((text) => [...text.matchAll(/router\.(get|post|put|patch|delete|all)\('([^']+)'/g)].map(([, method, path]) => `${method!.toUpperCase()} ${path!}`));
+}
+
+async function askConsole(): Promise<void> {
+  for (const route of ofConsole) {
+    const [method, path] = route.split(' ') as [string, string];
+    const answer = await stranger.call(`${server.baseUrl}/console${path}`, { method, ...(method === 'POST' ? { headers: form, body: 'id=x&note=y' } : {}) });
+    asked.push({ what: `/console ${route}`, requestId: String(answer.headers['x-request-id']), expected: consoleStrangers[route] ?? [] });
   }
+}
+
+async function askAuth(): Promise<void> {
+  for (const route of routesIn('auth')) announced.add(route);
   const issuer = `${server.baseUrl}/oauth2`;
   const discovery = (await stranger.call(`${issuer}/.well-known/openid-configuration`)).json() as Readonly<Record<string, unknown>>;
   for (const [name, url] of Object.entries(discovery)) {
@@ -232,6 +248,7 @@ beforeAll(async () => {
     }
   }
   await askAuth();
+  await askConsole();
   await askDoors();
   await askCommands();
   records = (await server.cliJson<{ record: AuditRecord }[]>(['audit', 'query', '--limit', '10000'])).map(({ record }) => record);
@@ -247,11 +264,12 @@ describe('There is a row', () => {
   test('for each FHIR route', () => expect(Object.keys(routes)).toEqual(routeTable.map(({ method, path }) => `${method} ${path}`)));
   test('for each operation at each of its levels', () => expect(Object.keys(calls).sort()).toEqual(operations.flatMap(pathsOf).sort()));
   test('for each path of the authorization server', () => expect([...announced].sort()).toEqual(Object.keys(strangers).sort()));
+  test('for each path of the console', () => expect([...ofConsole].sort()).toEqual(Object.keys(consoleStrangers).sort()));
   test('for each door', async () => expect((await server.cliJson<{ id: string }[]>(['channel', 'list'])).map(({ id }) => id).sort()).toEqual(['fax', 'hl7v2', 'script']));
   test('for each router of the HTTPS server', () => {
     const source = readFileSync(new URL('../../server/http.ts', import.meta.url), 'utf8');
     // Documents about the API itself are for whoever is signed in, and hold nothing of the record.
-    expect([...source.matchAll(/app\.use\('([^']+)'/g)].map(([, path]) => path)).toEqual(['/oauth2', '/channels', '/admin', '/docs']);
+    expect([...source.matchAll(/app\.use\('([^']+)'/g)].map(([, path]) => path)).toEqual(['/oauth2', '/channels', '/admin', '/console', '/docs']);
   });
 });
 

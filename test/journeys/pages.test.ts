@@ -160,7 +160,9 @@ const scope = 'openid fhirUser launch/patient launch/encounter offline_access pa
     await elsewhere.press('Continue');
     await elsewhere.at('Security settings');
     expect(await elsewhere.look('23-two-sessions')).toEqual([]);
+    const ended = elsewhere.page.waitForEvent('domcontentloaded');
     await elsewhere.press('End the session');
+    await ended;
     await page.goto(`${site.issuer}/account`);
     await screen.at('Sign in');
 

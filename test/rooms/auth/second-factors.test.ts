@@ -185,6 +185,9 @@ describe('the security page', () => {
     expect((await act(browser, text, { step: 'codes', csrf: 'x' })).status).toBe(403);
     expect((await act(browser, text, { step: 'toString' })).status).toBe(403);
     expect((await act(server.browser(), text, { step: 'codes' })).status).toBe(403);
+    expect((await browser.request(`${server.issuer}/apps`, { form: new URLSearchParams({ csrf: 'x', client: 'c' }) })).status).toBe(403);
+    const refused = (await server.records()).filter(({ actor, outcome }) => actor.id === person.id && outcome === '4');
+    expect(refused.map(({ interaction, error }) => `${interaction} ${error!}`).sort()).toEqual(['account-form forbidden', 'account-form forbidden', 'revoke-access forbidden']);
   });
 });
 
