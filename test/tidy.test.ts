@@ -147,6 +147,7 @@ describe('text', () => {
   test('no machine\'s paths, no package registry\'s or mirror\'s host', () => {
     expect(hits(written, /(?:^|["'`\s(=:])\/(?:root|work|home|Users)\/\w/)).toEqual([]);
     expect(hits(written.filter((path) => !path.endsWith('.ndjson')), /https?:\/\/(?:[\w.-]*\.)?(?:registry|mirror|artifactory|nexus|proxy|verdaccio)[.:]/i)).toEqual([]);
+    expect(hits([...written, ...withEnding('.py', '.java', '.npmrc', '.ci/run'), 'package-lock.json'], /\b(?:npmjs\.(?:com|org)|pypi\.org|pythonhosted\.org|repo1?\.maven\.)/i)).toEqual([]);
   });
 
   test('nothing is left to do later', () => {
